@@ -1,0 +1,46 @@
+# Hayloft's commands. Each one installs what it needs first; `make help` lists them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+APT_TEST_PACKAGES :=
+APT_BENCH_PACKAGES := fio nginx-light wrk
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+# A stamp a package set, so that a second run starts at once.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@bin/install-venv "$(PYTHON)" "$(VENV)" ""
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt
+	@bin/install-venv "$(PYTHON)" "$(VENV)" "test,bench"
+	@touch $@ $(VENV)/.run
+
+serve: $(VENV)/.run ## start Hayloft on http://127.0.0.1:8080, data under ./hayloft-data
+	@$(BIN)/hayloft serve $(ARGS)
+
+test: $(VENV)/.test ## install what the tests need and run all of them
+	@bin/install-debian $(APT_TEST_PACKAGES)
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.test ## lint, format, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.test ## rewrite the code in the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.test ## the paper's workloads against nginx and fio; writes bench/results
+	@bin/install-debian $(APT_BENCH_PACKAGES)
+	@$(BIN)/python bench/haystress.py $(ARGS)
+
+clean: ## remove everything that can be made again (never the data)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

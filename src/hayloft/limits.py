@@ -1,0 +1,106 @@
+"""Every cap in one place, each with its reason, and the relations between them.
+
+A limit that a user may change is a setting (``config.py``) whose default stands here; the rest follow
+from the formats. Units stand last in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+# Identifiers -------------------------------------------------------------------------------------
+
+SEQUENCES_PER_VOLUME_MAX: Final = 1 << 32
+"""The low half of a photo id (DESIGN: volume << 32 | sequence)."""
+
+VOLUMES_MAX: Final = 1 << 21
+"""What is left of 53 bits, the integers that JavaScript holds exactly."""
+
+# Needles and volumes -----------------------------------------------------------------------------
+
+NEEDLE_ALIGNMENT_BYTES: Final = 8
+"""Offsets are stored divided by this, so that 32 bits of the index address a whole volume."""
+
+VOLUME_SIZE_BYTES_LIMIT: Final = NEEDLE_ALIGNMENT_BYTES << 32
+"""32 GiB: what 32 bits of ``offset / 8`` can address."""
+
+VOLUME_SIZE_BYTES_MAX: Final = 16 * GIB
+"""Default size at which a volume is sealed; half of what the index can address."""
+
+SLOTS_PER_PHOTO: Final = 5
+"""Index slots that a sequence number reserves: the original and its four renditions."""
+
+CHECKPOINT_INTERVAL_BYTES: Final = 64 * MIB
+"""Log written between two checkpoints: bounds what recovery must scan after a crash."""
+
+METADATA_BYTES_MAX: Final = 4 * KIB
+"""A needle's metadata block; a file name and a media type are far smaller."""
+
+NAME_BYTES_MAX: Final = 1024
+"""An original's file name in UTF-8; four times what common file systems allow."""
+
+FREE_SPACE_RESERVE_BYTES: Final = 256 * MIB
+"""Free space below which a store refuses appends, so that deletes and the directory still work."""
+
+# Uploads -----------------------------------------------------------------------------------------
+
+UPLOAD_BYTES_MAX: Final = 64 * MIB
+"""One photo. Larger than any phone's or camera's JPEG; raw files are not photos yet."""
+
+UPLOAD_FILES_MAX: Final = 1000
+"""Files in one multipart request."""
+
+UPLOAD_BODY_BYTES_MAX: Final = 1 * GIB
+"""One multipart request in all; files are dealt with one after the other, never held together."""
+
+UPLOAD_MEMORY_BYTES_MAX: Final = 512 * MIB
+"""Upload bytes in flight per worker process; past it, 503 with ``Retry-After``."""
+
+UPLOAD_IDLE_SECONDS_MAX: Final = 30
+"""A client that sends nothing for this long is cut off, so that it cannot hold memory for ever."""
+
+IMAGE_PIXELS_MAX: Final = 256 * 1000 * 1000
+"""Width × height. Decoded to RGB this is 768 MB: past it lies no camera but a decompression bomb."""
+
+IMAGE_SIDE_PIXELS_MAX: Final = 65_535
+"""JPEG's own limit of a side; applied to every format."""
+
+# Directory ---------------------------------------------------------------------------------------
+
+LEASE_COUNT: Final = 1024
+"""Sequence numbers in one lease: at 5 slots of 8 bytes, an abandoned lease wastes at most 40 KiB."""
+
+WRITABLE_VOLUMES_PER_WORKER: Final = 1
+"""Writable volumes that the directory keeps for each worker, so that none queues behind another."""
+
+PAGE_PHOTOS_MAX: Final = 1000
+"""Photos in one page of a listing."""
+
+NEIGHBOURS_MAX: Final = 1000
+"""``k`` of a similarity query."""
+
+COMMIT_BATCH_PHOTOS_MAX: Final = 256
+"""Photos committed in one directory transaction."""
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
+"""Length of an ``Idempotency-Key``."""
+
+# Servers -----------------------------------------------------------------------------------------
+
+WORKERS_MAX_DEFAULT: Final = 4
+"""Worker processes when the user does not say: the cores, at most this many."""
+
+RETRY_AFTER_SECONDS: Final = 2
+"""What an overloaded server tells its clients to wait."""
+
+SHUTDOWN_SECONDS_MAX: Final = 30
+"""How long a stopping server lets uploads in flight finish."""
+
+assert VOLUME_SIZE_BYTES_MAX <= VOLUME_SIZE_BYTES_LIMIT
+assert UPLOAD_BYTES_MAX < UPLOAD_MEMORY_BYTES_MAX
+assert UPLOAD_BYTES_MAX < UPLOAD_BODY_BYTES_MAX
+assert NAME_BYTES_MAX < METADATA_BYTES_MAX

@@ -1,0 +1,327 @@
+"""The protocols between the parts. The gateway and the pitchfork see only these.
+
+Every role has one implementation of its behaviour (``<role>/local.py``), a server that speaks HTTP over
+any implementation (``server.py``) and a client that speaks the protocol over HTTP (``client.py``). All
+methods raise errors of ``errors.py`` only; those that any call may raise (``RoleUnavailable`` over a
+network, ``InternalError``) are not repeated below. One contract suite runs over every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from hayloft.types import (
+    AlternateKey,
+    Appended,
+    Committed,
+    Cookie,
+    DirectoryStatistics,
+    Event,
+    EventKind,
+    Existence,
+    Lease,
+    Link,
+    LinkPage,
+    NeedleMetadata,
+    Neighbour,
+    NewNeedle,
+    NewPhoto,
+    PhotoId,
+    PhotoPage,
+    PhotoQuery,
+    PhotoRecord,
+    Placement,
+    Relation,
+    SimilarityStatus,
+    StoreHealth,
+    StoreId,
+    Verdict,
+    VolumeId,
+    VolumeReport,
+)
+
+
+class StoredNeedle(Protocol):
+    """A needle read back and verified: its checksum was right."""
+
+    @property
+    def cookie(self) -> Cookie:
+        """The cookie it was written with."""
+        ...
+
+    @property
+    def data(self) -> bytes | memoryview:
+        """The photo's bytes. A view may be handed out; it stays valid as long as it is held."""
+        ...
+
+    @property
+    def metadata(self) -> NeedleMetadata:
+        """What was written beside the data; decoded when asked for."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps needles in physical volumes on its disks; knows nothing of photos beyond that."""
+
+    async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
+        """Append a needle; it is on stable storage when this returns.
+
+        The volume is created if it is not there yet. The same photo and alternate key appended again
+        replace the older needle.
+
+        Raises:
+            VolumeReadOnly: the volume is sealed, or this append would overfill it.
+            StorageFull: the disk has no room. Nothing was written.
+            ShuttingDown: the store is closing.
+        """
+        ...
+
+    async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> StoredNeedle:
+        """Read a needle with one disk operation and verify it.
+
+        Raises:
+            PhotoNotFound: no such needle, or no such volume.
+            PhotoDeleted: it was deleted.
+            NeedleCorrupt: the bytes on disk are not those that were written.
+        """
+        ...
+
+    def exists(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence | None:
+        """What the index in memory says, without I/O; None if this implementation cannot know."""
+        ...
+
+    async def stat(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence:
+        """What the index says of one needle; never raises for a photo that is not there."""
+        ...
+
+    async def delete(self, photo: PhotoId) -> bool:
+        """Append tombstones for all of a photo's needles, durably; False if there was none to delete.
+
+        Deleting again is no error. A deleted photo is never brought back by a later recovery.
+        """
+        ...
+
+    async def seal(self, volume: VolumeId) -> None:
+        """Make a volume read-only for good.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+        """
+        ...
+
+    async def health(self) -> StoreHealth:
+        """Volumes, free space, capacity."""
+        ...
+
+    async def verify(self, volume: VolumeId) -> VolumeReport:
+        """Read a whole volume from disk and compare it with its index.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight, write checkpoints, release files."""
+        ...
+
+
+class Directory(Protocol):
+    """Maps logical volumes to stores, hands out ids, records every committed photo and event."""
+
+    async def lease(self, *, holder: str, count: int) -> Lease:
+        """Lease a block of ids in a writable volume, never given to anyone else.
+
+        Different holders get different volumes as far as there are enough; new volumes are created
+        as old ones fill up.
+
+        Raises:
+            StorageFull: no store has room for a new volume.
+        """
+        ...
+
+    async def allocate(self, *, size: int, alternate_key: AlternateKey = AlternateKey.ORIG) -> PhotoRecord:
+        """Allocate one photo in status ``alloc`` (the paper's write path, without a lease)."""
+        ...
+
+    async def commit(self, photo: NewPhoto) -> Committed:
+        """Record a durable photo as active and append ``photo.uploaded``, in one transaction.
+
+        Concurrent commits share transactions. The answer comes after the transaction is durable.
+
+        Raises:
+            Conflict: the id is already committed with other contents.
+        """
+        ...
+
+    async def commit_allocated(self, photo: PhotoId) -> PhotoRecord:
+        """Make a photo in status ``alloc`` active and append its event; again is no error.
+
+        Raises:
+            PhotoNotFound: the id was never allocated.
+            PhotoDeleted: it was deleted meanwhile.
+        """
+        ...
+
+    async def delete(self, photo: PhotoId) -> PhotoRecord:
+        """Mark a photo deleted and append ``photo.deleted``, in one transaction; again is no error.
+
+        Returns the record as it was before, so that the caller knows whether it was the first.
+
+        Raises:
+            PhotoNotFound: there is no such photo.
+        """
+        ...
+
+    async def photo(self, photo: PhotoId) -> PhotoRecord:
+        """A photo's record, deleted ones included.
+
+        Raises:
+            PhotoNotFound: there is no such photo.
+        """
+        ...
+
+    async def photos(self, query: PhotoQuery) -> PhotoPage:
+        """One page of photos.
+
+        Raises:
+            InvalidRequest: the cursor is not one that this directory made.
+        """
+        ...
+
+    async def known(self, digests: Sequence[bytes]) -> Mapping[bytes, PhotoId]:
+        """The oldest active photo for each SHA-256 that is already here."""
+        ...
+
+    async def placement(self, volume: VolumeId) -> Placement:
+        """Where a volume's replicas are.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume.
+        """
+        ...
+
+    async def placements(self) -> tuple[Placement, ...]:
+        """All volumes."""
+        ...
+
+    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:
+        """A store's heartbeat; the first one makes the store known, sealed volumes stop being writable."""
+        ...
+
+    async def set_writable(self, volume: VolumeId, writable: bool) -> None:
+        """Put a volume into, or take it out of, the writable set.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume.
+        """
+        ...
+
+    async def report_failure(self, volume: VolumeId, store: StoreId, reason: str) -> None:
+        """A replica failed: the volume takes no writes until it is mended."""
+        ...
+
+    async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
+        """Append to the event log; returns the position."""
+        ...
+
+    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Events with positions past ``after``, in order. No position below a returned one can
+        appear later, so a reader that remembers the last position misses nothing.
+        """
+        ...
+
+    async def position(self, consumer: str) -> int:
+        """The last position that a consumer of the event log has acknowledged; 0 at first."""
+        ...
+
+    async def advance(self, consumer: str, position: int) -> None:
+        """Remember durably that a consumer has dealt with everything up to ``position``."""
+        ...
+
+    async def statistics(self) -> DirectoryStatistics:
+        """Totals."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight, release connections."""
+        ...
+
+
+class Similarity(Protocol):
+    """Fingerprints photos, finds neighbours, records links."""
+
+    async def similar(
+        self,
+        photo: PhotoId,
+        *,
+        k: int,
+        score_min: float = 0.0,
+        relation: Relation | None = None,
+    ) -> tuple[Neighbour, ...]:
+        """The photos nearest to one, nearest first, never the photo itself.
+
+        Raises:
+            PhotoNotFound: the photo has not been fingerprinted.
+        """
+        ...
+
+    async def similar_to(
+        self, image: bytes, *, k: int, score_min: float = 0.0, relation: Relation | None = None
+    ) -> tuple[Neighbour, ...]:
+        """The photos nearest to an image that is not stored.
+
+        Raises:
+            UnsupportedMedia: the bytes cannot be decoded as an image.
+        """
+        ...
+
+    async def links(self, photo: PhotoId) -> tuple[Link, ...]:
+        """All links of one photo, best first; none for a photo not seen yet."""
+        ...
+
+    async def all_links(self, *, relation: Relation | None, cursor: str | None, limit: int) -> LinkPage:
+        """All links, in the order they were found."""
+        ...
+
+    async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
+        """Record a person's verdict on a pair (None takes it back); it wins over any computation."""
+        ...
+
+    async def status(self) -> SimilarityStatus:
+        """How far ingest has got."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight, release files."""
+        ...
+
+
+class EventSource(Protocol):
+    """Where a consumer gets the event log from, in order, at least once."""
+
+    async def next(self, *, limit: int) -> tuple[Event, ...]:
+        """The next events, waiting for at least one; empty when the source is closing."""
+        ...
+
+    async def acknowledge(self, event: Event) -> None:
+        """This event has been dealt with durably; it need not come again."""
+        ...
+
+    async def close(self) -> None:
+        """Stop waiting."""
+        ...
+
+
+class PhotoReader(Protocol):
+    """How a consumer of events gets at a photo's original bytes."""
+
+    async def read_original(self, photo: PhotoId) -> bytes:
+        """The original's bytes.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted: it is not there, or no more.
+            ReplicasFailed: no replica could answer.
+        """
+        ...

@@ -1,0 +1,393 @@
+"""The nouns that every part shares: identifiers and frozen records.
+
+Values only: nothing here does I/O or knows any other part of Hayloft. Identifiers are distinct types,
+so that a bare ``int`` never means two things. Times are milliseconds since the Unix epoch, sizes are
+bytes, lengths in images are pixels.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Final, NewType
+
+PhotoId = NewType("PhotoId", int)
+"""A photo's identity: ``volume << 32 | sequence``, below 2**53 so that JSON and JavaScript hold it."""
+
+VolumeId = NewType("VolumeId", int)
+"""The number *n* of the logical volume ``lv-<n>``, below 2**21."""
+
+Sequence = NewType("Sequence", int)
+"""A photo's number inside its volume, below 2**32."""
+
+Cookie = NewType("Cookie", int)
+"""64 random bits written into a needle; whoever knows them may read it (Haystack, section 3.2)."""
+
+StoreId = NewType("StoreId", str)
+"""The name a store gives itself; unique in a cluster."""
+
+SEQUENCE_BITS: Final = 32
+SEQUENCE_MASK: Final = (1 << SEQUENCE_BITS) - 1
+PHOTO_ID_BITS: Final = 53
+
+
+def photo_id(volume: VolumeId, sequence: Sequence) -> PhotoId:
+    """The id of the photo with this sequence number in this volume."""
+    return PhotoId(volume << SEQUENCE_BITS | sequence)
+
+
+def volume_of(photo: PhotoId) -> VolumeId:
+    """The logical volume that holds a photo: known from its id alone."""
+    return VolumeId(photo >> SEQUENCE_BITS)
+
+
+def sequence_of(photo: PhotoId) -> Sequence:
+    """A photo's number inside its volume."""
+    return Sequence(photo & SEQUENCE_MASK)
+
+
+def volume_name(volume: VolumeId) -> str:
+    """The volume's name on the wire and on disk, ``lv-<n>``."""
+    return f"lv-{volume}"
+
+
+def parse_volume_name(name: str) -> VolumeId | None:
+    """The volume that ``lv-<n>`` names, or None if ``name`` is no such name."""
+    digits = name.removeprefix("lv-")
+    if digits == name or not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
+        return None
+    return VolumeId(int(digits))
+
+
+def new_cookie() -> Cookie:
+    """A fresh, unguessable cookie."""
+    return Cookie(secrets.randbits(64))
+
+
+def format_cookie(cookie: Cookie) -> str:
+    """The cookie as it stands in a URL: 16 lower-case hexadecimal digits."""
+    return f"{cookie:016x}"
+
+
+def parse_cookie(text: str) -> Cookie | None:
+    """The cookie that 16 hexadecimal digits name, or None if ``text`` is anything else."""
+    if len(text) != 16:
+        return None
+    try:
+        return Cookie(int.from_bytes(bytes.fromhex(text)))
+    except ValueError:
+        return None
+
+
+class AlternateKey(IntEnum):
+    """Which of a photo's stored sizes a needle holds; the value is the needle's slot in the index."""
+
+    ORIG = 0
+    LARGE = 1
+    MEDIUM = 2
+    SMALL = 3
+    THUMB = 4
+
+    @property
+    def label(self) -> str:
+        """The rendition's name on the wire: ``orig``, ``large``, ``medium``, ``small``, ``thumb``."""
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, label: str) -> AlternateKey | None:
+        """The alternate key of this name, or None."""
+        return _ALTERNATE_KEYS.get(label)
+
+
+_ALTERNATE_KEYS: Final = {key.label: key for key in AlternateKey}
+
+
+class PhotoStatus(StrEnum):
+    """Where a photo stands in its life: allocated, committed, or deleted for good."""
+
+    ALLOC = "alloc"
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class Relation(StrEnum):
+    """What a link says of two photos."""
+
+    DUPLICATE = "duplicate"
+    """The same bytes."""
+    COPY = "copy"
+    """The same photo in another guise, verified."""
+    SIMILAR = "similar"
+    """Merely alike."""
+
+
+class Verdict(StrEnum):
+    """A person's last word on a pair of photos; it wins over every computation, for ever."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+
+
+class EventKind(StrEnum):
+    """What happened to a photo; the value is also the broker's routing key."""
+
+    UPLOADED = "photo.uploaded"
+    DELETED = "photo.deleted"
+    LINKED = "photo.linked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedleMetadata:
+    """What a needle carries beside its data: enough to rebuild the directory from volumes alone."""
+
+    media_type: str = "application/octet-stream"
+    name: str = ""
+    sha256: bytes = b""
+    """Digest of the data: 32 bytes, or empty when the writer did not say."""
+    created_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNeedle:
+    """A needle to be appended."""
+
+    photo: PhotoId
+    cookie: Cookie
+    data: bytes | memoryview
+    alternate_key: AlternateKey = AlternateKey.ORIG
+    metadata: NeedleMetadata = field(default_factory=NeedleMetadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """Where a needle went: durable on this store when the caller holds this record."""
+
+    offset: int
+    size: int
+    """Bytes of data, not of the whole record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existence:
+    """What a store knows of one needle without reading it."""
+
+    exists: bool
+    deleted: bool = False
+    offset: int = 0
+    size: int = 0
+    """Bytes of the whole record on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeState:
+    """One physical volume as its store sees it."""
+
+    volume: VolumeId
+    needles: int
+    """Live needles: neither deleted nor replaced."""
+    size_bytes: int
+    """The log's length on disk."""
+    sealed: bool
+    corrupt: int = 0
+    """Reads since the store started that met a damaged needle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeReport:
+    """What a full read of a volume found."""
+
+    state: VolumeState
+    checked: int
+    """Live needles whose bytes were read and verified."""
+    damaged: tuple[tuple[PhotoId, AlternateKey, str], ...]
+    """Needles that are wrong, each with a sentence that says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """A store's account of itself."""
+
+    store: StoreId
+    volumes: tuple[VolumeState, ...]
+    free_bytes: int
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A block of sequence numbers of one writable volume, the holder's to use once each."""
+
+    volume: VolumeId
+    first: Sequence
+    count: int
+    replicas: tuple[StoreId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a logical volume's replicas are, and whether it takes writes."""
+
+    volume: VolumeId
+    replicas: tuple[StoreId, ...]
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPhoto:
+    """A durable photo, to be committed in the directory."""
+
+    photo: PhotoId
+    cookie: Cookie
+    size: int
+    sha256: bytes
+    media_type: str
+    width: int
+    height: int
+    name: str = ""
+    alternate_key: AlternateKey = AlternateKey.ORIG
+    created_at_ms: int = 0
+    idempotency_key: str | None = None
+    """An upload repeated with the same key names the photo that the first one made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The directory's answer to a commit."""
+
+    photo: PhotoId
+    """The photo committed; an earlier one if the idempotency key was known (``repeated``)."""
+    cookie: Cookie
+    duplicate_of: PhotoId | None = None
+    """The oldest active photo with the same bytes, if there was one before."""
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoRecord:
+    """A photo as the directory knows it. Unknown sizes (of a photo in status ``alloc``) are 0."""
+
+    photo: PhotoId
+    cookie: Cookie
+    status: PhotoStatus
+    alternate_key: AlternateKey
+    replicas: tuple[StoreId, ...]
+    size: int = 0
+    sha256: bytes = b""
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    name: str = ""
+    created_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoQuery:
+    """Which photos to list, newest commit last; ``cursor`` continues where a page ended."""
+
+    status: PhotoStatus | None = PhotoStatus.ACTIVE
+    media_type: str | None = None
+    created_from_ms: int | None = None
+    """Inclusive."""
+    created_until_ms: int | None = None
+    """Exclusive."""
+    sha256: bytes | None = None
+    newest_first: bool = False
+    cursor: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoPage:
+    """One page of a listing."""
+
+    photos: tuple[PhotoRecord, ...]
+    next_cursor: str | None
+    total: int
+    """All photos that match the filters, on every page together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of the event log. Positions grow in commit order and are never reused."""
+
+    position: int
+    kind: EventKind
+    photo: PhotoId
+    at_ms: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryStatistics:
+    """Totals over all photos."""
+
+    photos: int
+    deleted: int
+    bytes: int
+    """Bytes of active originals."""
+    volumes: int
+    writable_volumes: int
+    last_event: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A recorded relation between two photos, ``a`` < ``b``."""
+
+    a: PhotoId
+    b: PhotoId
+    relation: Relation
+    score: float
+    """1.0 is certain or identical, 0.0 is nothing in common; comparable within one method only."""
+    method: str
+    """What computed it, with its version, e.g. ``sha256`` or ``pdq/1``."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    created_at_ms: int = 0
+
+    def other(self, photo: PhotoId) -> PhotoId:
+        """The photo at the other end."""
+        return self.b if photo == self.a else self.a
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkPage:
+    """One page of all links."""
+
+    links: tuple[Link, ...]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A photo near another one."""
+
+    photo: PhotoId
+    distance: float
+    """0 is nearest; the scale is the method's."""
+    relation: Relation
+    score: float
+    method: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarityStatus:
+    """How far ingest has got."""
+
+    trained: bool
+    total_indexed: int
+    """Photos with fingerprints."""
+    undecodable: int
+    """Photos that could not be decoded, recorded as such and skipped."""
+    parked: int
+    """Photos given up after repeated failures; they can be retried."""
+    position: int
+    """The last event dealt with."""
+    pending: int
+    """Events not dealt with yet."""
+    photos_per_second: float = 0.0
+    """Recent ingest rate."""
