@@ -1,0 +1,5 @@
+"""What crosses between processes over HTTP, the same for every role.
+
+``errors`` is the two-way table between errors and responses, ``asgi`` the frame of every server,
+``session`` the one HTTP client, ``serving`` runs an application inside an event loop.
+"""
