@@ -1,0 +1,1 @@
+"""The store: keeps needles in physical volumes on its disks."""

@@ -1,0 +1,189 @@
+"""A store in this process: volumes in one directory, shared with every process that opens the same.
+
+A hot read is one ``preadv`` on the event loop and no thread; a read that would wait for the disk goes to
+a thread, so it never holds up the others. Appends and deletions of one volume share their syncs
+(``committer.py``). Volumes are opened when first needed. It knows nothing of replicas or of the
+directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from hayloft.config import VolumeSettings
+from hayloft.disk import Disk, SystemDisk
+from hayloft.errors import PhotoNotFound, ShuttingDown, VolumeNotFound
+from hayloft.needle import Needle
+from hayloft.store.committer import Committer
+from hayloft.types import (
+    SEQUENCE_MASK,
+    AlternateKey,
+    Appended,
+    Existence,
+    NewNeedle,
+    PhotoId,
+    Sequence,
+    StoreHealth,
+    StoreId,
+    VolumeId,
+    VolumeState,
+    parse_volume_name,
+    sequence_of,
+    volume_of,
+)
+from hayloft.volume import Append, Delete, Operation, Outcome, Seal, Volume
+
+READ_THREADS_MAX: Final = 16
+"""Cold reads in flight: enough to fill a disk's queue."""
+COMMIT_THREADS_MAX: Final = 16
+"""Volumes that are written at the same time."""
+
+_Result = TypeVar("_Result")
+
+
+class LocalStore:
+    """Keeps needles in the volumes under ``directory``; see ``roles.Store`` for the contract."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        store: StoreId,
+        settings: VolumeSettings | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self.store = store
+        self._directory = directory
+        self._settings = settings or VolumeSettings()
+        self._disk = disk or SystemDisk()
+        self._disk.make_directory(directory)
+        self._volumes: dict[int, Volume] = {}
+        self._opening = threading.Lock()
+        self._committers: dict[int, Committer] = {}
+        self._readers = ThreadPoolExecutor(READ_THREADS_MAX, "store-read")
+        self._writers = ThreadPoolExecutor(COMMIT_THREADS_MAX, "store-commit")
+        self._closing = False
+
+    # Needles -------------------------------------------------------------------------------------
+
+    async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
+        """Append a needle; it is on stable storage when this returns."""
+        outcome = await self._carry_out(volume, Append(needle=needle), create=True)
+        assert isinstance(outcome, Appended)
+        return outcome
+
+    async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Needle:
+        """Read a needle with one disk operation and verify it."""
+        volume = self._volumes.get(photo >> 32) or await self._volume_of(photo)
+        needle = volume.read_cached(Sequence(photo & SEQUENCE_MASK), alternate_key)
+        if needle is None:
+            needle = await self._in_thread(lambda: volume.read(sequence_of(photo), alternate_key))
+        return needle
+
+    def exists(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence | None:
+        """What the index in memory says; None while the volume is not open yet."""
+        volume = self._volumes.get(volume_of(photo))
+        return volume.exists(sequence_of(photo), alternate_key) if volume else None
+
+    async def stat(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence:
+        """What the index says of one needle."""
+        try:
+            volume = self._volumes.get(volume_of(photo)) or await self._volume_of(photo)
+        except PhotoNotFound:
+            return Existence(exists=False)
+        while (existence := volume.exists(sequence_of(photo), alternate_key)) is None:
+            await self._in_thread(volume.follow_compaction)
+        return existence
+
+    async def delete(self, photo: PhotoId) -> bool:
+        """Append tombstones for all of a photo's needles, durably."""
+        try:
+            return bool(await self._carry_out(volume_of(photo), Delete(sequence=sequence_of(photo))))
+        except VolumeNotFound:
+            return False
+
+    # Volumes -------------------------------------------------------------------------------------
+
+    async def seal(self, volume: VolumeId) -> None:
+        """Make a volume read-only for good."""
+        await self._carry_out(volume, Seal())
+
+    async def verify(self, volume: VolumeId) -> VolumeReport:
+        """Read a whole volume from disk and compare it with its index."""
+        return await self._in_thread(lambda: self._open(volume, create=False).verify())
+
+    async def health(self) -> StoreHealth:
+        """Volumes, free space, capacity."""
+        return await self._in_thread(self._health)
+
+    async def close(self) -> None:
+        """Finish what is in flight, write checkpoints, release files."""
+        self._closing = True
+        for committer in list(self._committers.values()):
+            await committer.drain()
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    # Within --------------------------------------------------------------------------------------
+
+    async def _carry_out(self, number: VolumeId, operation: Operation, *, create: bool = False) -> Outcome:
+        committer = self._committers.get(number)
+        if committer is None or self._closing:
+            self._refuse_when_closing()
+            volume = await self._in_thread(lambda: self._open(number, create=create))
+            self._refuse_when_closing()
+            committer = self._committers.setdefault(number, Committer(volume, self._writers))
+        return await committer.carry_out(operation)
+
+    async def _volume_of(self, photo: PhotoId) -> Volume:
+        self._refuse_when_closing()
+        try:
+            return await self._in_thread(lambda: self._open(volume_of(photo), create=False))
+        except VolumeNotFound as missing:
+            raise PhotoNotFound(photo_id=photo) from missing
+
+    def _open(self, number: VolumeId, *, create: bool) -> Volume:
+        """In a thread: the open volume, opened first if need be."""
+        with self._opening:
+            volume = self._volumes.get(number)
+            if volume is None:
+                volume = self._volumes[number] = Volume.open(
+                    self._disk,
+                    self._directory,
+                    number,
+                    create_size_bytes_max=self._settings.size_bytes_max if create else None,
+                    reserve_bytes=self._settings.free_space_reserve_bytes,
+                )
+            return volume
+
+    def _health(self) -> StoreHealth:
+        names = self._disk.names(self._directory)
+        numbers = sorted(
+            number
+            for name in names
+            if name.endswith(".log") and (number := parse_volume_name(name[: -len(".log")])) is not None
+        )
+        states: list[VolumeState] = [self._open(number, create=False).state() for number in numbers]
+        free, capacity = self._disk.space(self._directory)
+        return StoreHealth(
+            store=self.store, volumes=tuple(states), free_bytes=free, capacity_bytes=capacity
+        )
+
+    def _close(self) -> None:
+        self._readers.shutdown()
+        self._writers.shutdown()
+        for volume in self._volumes.values():
+            volume.checkpoint()
+        self._volumes.clear()
+        self._committers.clear()
+
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise ShuttingDown("The store is closing.")
