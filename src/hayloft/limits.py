@@ -69,16 +69,33 @@ IMAGE_PIXELS_MAX: Final = 256 * 1000 * 1000
 IMAGE_SIDE_PIXELS_MAX: Final = 65_535
 """JPEG's own limit of a side; applied to every format."""
 
+# Renditions --------------------------------------------------------------------------------------
+
+RENDITION_SIDE_PIXELS_MAX: Final = 16_383
+"""A rendition's longer side: WebP's own limit."""
+
+PICTURE_PIXELS_MAX: Final = 16 * 1000 * 1000
+"""Width × height of a picture made to order: what a 4096-pixel square screen shows."""
+
+PICTURES_WAITING_MAX: Final = 64
+"""Pictures to order that may wait for a decoder process; past it, 503 with ``Retry-After``."""
+
 # Directory ---------------------------------------------------------------------------------------
 
 LEASE_COUNT: Final = 1024
 """Sequence numbers in one lease: at 5 slots of 8 bytes, an abandoned lease wastes at most 40 KiB."""
+
+LEASE_COUNT_MAX: Final = 1 << 20
+"""The largest lease: past it, one careless holder would use up volumes without writing."""
 
 WRITABLE_VOLUMES_PER_WORKER: Final = 1
 """Writable volumes that the directory keeps for each worker, so that none queues behind another."""
 
 PAGE_PHOTOS_MAX: Final = 1000
 """Photos in one page of a listing."""
+
+PAGE_EVENTS_MAX: Final = 10_000
+"""Events read from the log at once."""
 
 NEIGHBOURS_MAX: Final = 1000
 """``k`` of a similarity query."""

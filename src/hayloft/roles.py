@@ -15,11 +15,13 @@ from hayloft.types import (
     AlternateKey,
     Appended,
     Committed,
+    CompactionReport,
     Cookie,
     DirectoryStatistics,
     Event,
     EventKind,
     Existence,
+    KnownStore,
     Lease,
     Link,
     LinkPage,
@@ -27,6 +29,7 @@ from hayloft.types import (
     Neighbour,
     NewNeedle,
     NewPhoto,
+    ParkedEvent,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -73,6 +76,8 @@ class Store(Protocol):
         Raises:
             VolumeReadOnly: the volume is sealed, or this append would overfill it.
             StorageFull: the disk has no room. Nothing was written.
+            UploadTooLarge: it would not fit into an empty volume.
+            PhotoDeleted: this is a rendition of a photo whose original was deleted here.
             ShuttingDown: the store is closing.
         """
         ...
@@ -122,6 +127,18 @@ class Store(Protocol):
         """
         ...
 
+    async def compact(self, volume: VolumeId) -> CompactionReport:
+        """Reclaim the space of deleted and replaced needles while reads and writes go on.
+
+        Interrupted at any moment, it loses nothing and can be started again.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+            Conflict: the volume is being compacted already.
+            StorageFull: the disk has no room for the needles that stay.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what is in flight, write checkpoints, release files."""
         ...
@@ -137,7 +154,8 @@ class Directory(Protocol):
         as old ones fill up.
 
         Raises:
-            StorageFull: no store has room for a new volume.
+            StorageFull: no volume takes writes and no store has room for a new one.
+            RoleUnavailable: no volume takes writes and no store has registered yet.
         """
         ...
 
@@ -151,7 +169,9 @@ class Directory(Protocol):
         Concurrent commits share transactions. The answer comes after the transaction is durable.
 
         Raises:
-            Conflict: the id is already committed with other contents.
+            Conflict: the id was never leased, or is already committed with other contents.
+            PhotoDeleted: the id was committed and deleted.
+            InvalidRequest: a value cannot be stored.
         """
         ...
 
@@ -210,11 +230,16 @@ class Directory(Protocol):
         """A store's heartbeat; the first one makes the store known, sealed volumes stop being writable."""
         ...
 
+    async def stores(self) -> tuple[KnownStore, ...]:
+        """All stores that have ever sent a heartbeat."""
+        ...
+
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
         """Put a volume into, or take it out of, the writable set.
 
         Raises:
             VolumeNotFound: the directory has no such volume.
+            Conflict: it is sealed, and stays read-only for good.
         """
         ...
 
@@ -226,9 +251,11 @@ class Directory(Protocol):
         """Append to the event log; returns the position."""
         ...
 
-    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
-        """Events with positions past ``after``, in order. No position below a returned one can
-        appear later, so a reader that remembers the last position misses nothing.
+    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+        """Events with positions past ``after``, in order, waiting up to ``wait_seconds`` for the first.
+
+        No position below a returned one can appear later, so a reader that remembers the last position
+        misses nothing.
         """
         ...
 
@@ -238,6 +265,26 @@ class Directory(Protocol):
 
     async def advance(self, consumer: str, position: int) -> None:
         """Remember durably that a consumer has dealt with everything up to ``position``."""
+        ...
+
+    async def park(self, consumer: str, event: Event, reason: str) -> None:
+        """Set an event that a consumer cannot deal with aside, durably; again counts how often."""
+        ...
+
+    async def parked(self, consumer: str, *, limit: int = 1000) -> tuple[ParkedEvent, ...]:
+        """A consumer's parked events, in the log's order."""
+        ...
+
+    async def retry(self, consumer: str, position: int | None = None) -> int:
+        """Have a parked event (None: all of them) delivered once more; returns how many."""
+        ...
+
+    async def due(self, consumer: str, *, limit: int) -> tuple[Event, ...]:
+        """Parked events that are to be delivered once more, in the log's order."""
+        ...
+
+    async def unpark(self, consumer: str, position: int) -> None:
+        """A parked event has been dealt with after all; one that is not parked is no error."""
         ...
 
     async def statistics(self) -> DirectoryStatistics:
@@ -307,6 +354,10 @@ class EventSource(Protocol):
 
     async def acknowledge(self, event: Event) -> None:
         """This event has been dealt with durably; it need not come again."""
+        ...
+
+    async def park(self, event: Event, reason: str) -> None:
+        """This event cannot be dealt with: set it aside durably, with the reason; later ones go on."""
         ...
 
     async def close(self) -> None:

@@ -206,6 +206,19 @@ class VolumeReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionReport:
+    """What a compaction did to a volume."""
+
+    volume: VolumeId
+    size_bytes_before: int
+    """The log's length when it began."""
+    size_bytes_after: int
+    """The log's length when it had finished, with everything that was appended meanwhile."""
+    needles: int
+    """Live needles afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreHealth:
     """A store's account of itself."""
 
@@ -283,8 +296,50 @@ class PhotoRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenditionSize:
+    """One rendition that was made of a photo."""
+
+    alternate_key: AlternateKey
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoDetails:
+    """What a photo's file says about it, found out after the upload. None and "" mean: it does not say."""
+
+    width: int = 0
+    """Pixels across once the photo is upright; 0 if it could not be decoded."""
+    height: int = 0
+    frames: int = 1
+    """More than one for an animation."""
+    taken_at: str = ""
+    """ISO 8601; local time, with its offset from UTC where the file gives one."""
+    camera_make: str = ""
+    camera_model: str = ""
+    lens: str = ""
+    exposure_seconds: float | None = None
+    f_number: float | None = None
+    iso: int | None = None
+    focal_length_mm: float | None = None
+    focal_length_35mm: int | None = None
+    latitude: float | None = None
+    """Degrees north."""
+    longitude: float | None = None
+    """Degrees east."""
+    altitude_m: float | None = None
+    """Metres above sea level."""
+    placeholder: bytes = b""
+    """ThumbHash; empty if the photo could not be decoded."""
+    renditions: tuple[RenditionSize, ...] = ()
+    """Those made, largest first."""
+    failure: str = ""
+    """Why the photo could not be decoded; empty if it could."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoQuery:
-    """Which photos to list, newest commit last; ``cursor`` continues where a page ended."""
+    """Which photos to list, oldest first by time of creation; ``cursor`` continues where a page ended."""
 
     status: PhotoStatus | None = PhotoStatus.ACTIVE
     media_type: str | None = None
@@ -317,6 +372,32 @@ class Event:
     photo: PhotoId
     at_ms: int
     payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedEvent:
+    """An event that a consumer could not deal with, set aside so that later ones go on."""
+
+    event: Event
+    reason: str
+    """What went wrong, for a person."""
+    times: int
+    """How often it has been parked."""
+    parked_at_ms: int
+    due: bool = False
+    """Whether somebody has asked to have it tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownStore:
+    """A store as the directory knows it from its heartbeats."""
+
+    store: StoreId
+    url: str | None
+    free_bytes: int
+    capacity_bytes: int
+    seen_at_ms: int
+    """Its last heartbeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

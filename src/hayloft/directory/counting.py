@@ -1,0 +1,76 @@
+"""The counts of photos by status, media type and day, kept up to date in the transactions that change
+photos.
+
+A ``Tally`` collects what a transaction changes and is written once, so a batch of a hundred uploads of
+one day costs one update. Totals are sums over these few rows, never over photos.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from hayloft.directory.records import day_of
+from hayloft.directory.schema import Status, counts
+
+
+class _Stratum(NamedTuple):
+    status: int
+    media_type: str
+    day: int
+
+
+class Total(NamedTuple):
+    """Photos of one status."""
+
+    photos: int
+    bytes: int
+
+
+_HERE: Final = (
+    (counts.c.status == bindparam("in_status"))
+    & (counts.c.media_type == bindparam("of_type"))
+    & (counts.c.day == bindparam("on_day"))
+)
+_CHANGE: Final = (
+    update(counts)
+    .where(_HERE)
+    .values(photos=counts.c.photos + bindparam("more"), bytes=counts.c.bytes + bindparam("more_bytes"))
+)
+_ADD: Final = insert(counts)
+_TOTALS: Final = select(
+    counts.c.status, func.sum(counts.c.photos).label("photos"), func.sum(counts.c.bytes).label("bytes")
+).group_by(counts.c.status)
+
+
+class Tally:
+    """What one transaction changes in the counts."""
+
+    def __init__(self) -> None:
+        self._changes: defaultdict[_Stratum, list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(
+        self, status: Status, media_type: str, created_at_ms: int, size: int, *, times: int = 1
+    ) -> None:
+        """Count a photo in; with ``times=-1`` count it out."""
+        change = self._changes[_Stratum(status.value, media_type, day_of(created_at_ms))]
+        change[0] += times
+        change[1] += times * size
+
+    def write(self, connection: Connection) -> None:
+        """Apply the changes. Safe without an upsert, because write transactions follow one another."""
+        for stratum, (photos, size) in self._changes.items():
+            if photos == size == 0:
+                continue
+            where = {"in_status": stratum.status, "of_type": stratum.media_type, "on_day": stratum.day}
+            changed = connection.execute(_CHANGE, {**where, "more": photos, "more_bytes": size})
+            if changed.rowcount == 0:
+                connection.execute(_ADD, {**stratum._asdict(), "photos": photos, "bytes": size})
+
+
+def totals(connection: Connection) -> dict[Status, Total]:
+    """All photos, by status."""
+    found = {Status(row.status): Total(row.photos, row.bytes) for row in connection.execute(_TOTALS)}
+    return {status: found.get(status, Total(0, 0)) for status in Status}
