@@ -1,0 +1,52 @@
+"""Where volumes are: the directory's answers, remembered for a while.
+
+A volume's replicas change only by repair, so a cached answer is right for long; when a read finds every
+replica wrong, ``forget`` makes the next look fresh. It knows nothing of stores beyond their names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hayloft.clock import Clock
+from hayloft.roles import Directory
+from hayloft.types import StoreId, VolumeId
+
+AGE_SECONDS_MAX: Final = 60.0
+VOLUMES_MAX: Final = 1 << 16
+"""Entries kept: far more volumes than one gateway meets; past it the cache starts anew."""
+
+
+class Placements:
+    """Replicas of volumes, cached."""
+
+    def __init__(self, directory: Directory, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._known: dict[VolumeId, tuple[float, tuple[StoreId, ...]]] = {}
+
+    def cached(self, volume: VolumeId) -> tuple[StoreId, ...] | None:
+        """The replicas if they are known and fresh."""
+        known = self._known.get(volume)
+        if known is None or self._clock.monotonic_seconds() > known[0]:
+            return None
+        return known[1]
+
+    async def replicas(self, volume: VolumeId) -> tuple[StoreId, ...]:
+        """The stores that hold a volume.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume.
+        """
+        known = self.cached(volume)
+        if known is not None:
+            return known
+        placement = await self._directory.placement(volume)
+        if len(self._known) >= VOLUMES_MAX:
+            self._known.clear()
+        self._known[volume] = (self._clock.monotonic_seconds() + AGE_SECONDS_MAX, placement.replicas)
+        return placement.replicas
+
+    def forget(self, volume: VolumeId) -> None:
+        """Ask the directory next time."""
+        self._known.pop(volume, None)

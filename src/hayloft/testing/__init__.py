@@ -1,0 +1,1 @@
+"""What tests of Hayloft need, shipped so that its users can test against it too."""

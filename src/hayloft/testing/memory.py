@@ -1,0 +1,518 @@
+"""Reference implementations of the roles, in memory: the contract in its shortest form.
+
+``MemoryStore``, ``MemoryDirectory`` and ``MemorySimilarity`` keep every promise of ``roles.py`` but
+durability, in plain dictionaries, one process, one event loop. They are shipped so that code written
+against the roles can be tested without disks; ``MemoryStore`` can be told to fail, to lie and to be full.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hayloft import errors, limits
+from hayloft.clock import Clock, SystemClock
+from hayloft.errors import HayloftError
+from hayloft.types import (
+    AlternateKey,
+    Appended,
+    Committed,
+    Cookie,
+    DirectoryStatistics,
+    Event,
+    EventKind,
+    Existence,
+    Lease,
+    Link,
+    LinkPage,
+    NeedleMetadata,
+    Neighbour,
+    NewNeedle,
+    NewPhoto,
+    PhotoId,
+    PhotoPage,
+    PhotoQuery,
+    PhotoRecord,
+    PhotoStatus,
+    Placement,
+    Relation,
+    SimilarityStatus,
+    StoreHealth,
+    StoreId,
+    Verdict,
+    VolumeId,
+    VolumeReport,
+    VolumeState,
+    new_cookie,
+    photo_id,
+    volume_of,
+)
+from hayloft.types import Sequence as SequenceNumber
+
+LEASE_COUNT_MAX = 1 << 16
+LOCAL = StoreId("local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeedle:
+    """A needle as a ``MemoryStore`` holds it."""
+
+    cookie: Cookie
+    data: bytes
+    metadata: NeedleMetadata
+
+
+class MemoryStore:
+    """A store whose volumes are dictionaries.
+
+    ``fail`` makes every later append and read raise an error (None heals it); ``corrupt`` damages one
+    needle; ``forget`` loses one without a tombstone.
+    """
+
+    def __init__(self, store: StoreId = LOCAL, *, capacity_bytes: int = limits.GIB) -> None:
+        self.store = store
+        self._capacity_bytes = capacity_bytes
+        self._needles: dict[tuple[PhotoId, AlternateKey], MemoryNeedle] = {}
+        self._deleted: set[PhotoId] = set()
+        self._damaged: set[PhotoId] = set()
+        self._volumes: set[VolumeId] = set()
+        self._sealed: set[VolumeId] = set()
+        self._failure: HayloftError | None = None
+        self._closed = False
+
+    def fail(self, error: HayloftError | None) -> None:
+        """Raise ``error`` from every append and read from now on; None heals."""
+        self._failure = error
+
+    def corrupt(self, photo: PhotoId) -> None:
+        """Damage a photo's needles: reading them raises ``NeedleCorrupt``."""
+        self._damaged.add(photo)
+
+    def forget(self, photo: PhotoId) -> None:
+        """Lose a photo's needles without a trace."""
+        for key in AlternateKey:
+            self._needles.pop((photo, key), None)
+
+    async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
+        """Keep a needle."""
+        self._check()
+        if volume in self._sealed:
+            raise errors.VolumeReadOnly(volume=volume)
+        if self._used_bytes() + len(needle.data) > self._capacity_bytes:
+            raise errors.StorageFull
+        self._volumes.add(volume)
+        offset = self._used_bytes()
+        kept = MemoryNeedle(cookie=needle.cookie, data=bytes(needle.data), metadata=needle.metadata)
+        self._needles[needle.photo, needle.alternate_key] = kept
+        self._deleted.discard(needle.photo)
+        return Appended(offset=offset, size=len(needle.data))
+
+    async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> MemoryNeedle:
+        """Give a needle back."""
+        self._check()
+        if photo in self._deleted:
+            raise errors.PhotoDeleted(photo_id=photo)
+        needle = self._needles.get((photo, alternate_key))
+        if needle is None:
+            raise errors.PhotoNotFound(photo_id=photo)
+        if photo in self._damaged:
+            raise errors.NeedleCorrupt(photo_id=photo)
+        return needle
+
+    def exists(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence | None:
+        """What is known of a needle."""
+        needle = self._needles.get((photo, alternate_key))
+        if photo in self._deleted:
+            return Existence(exists=False, deleted=True)
+        return Existence(exists=needle is not None, size=len(needle.data) if needle else 0)
+
+    async def stat(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence:
+        """What is known of a needle."""
+        found = self.exists(photo, alternate_key)
+        assert found is not None
+        return found
+
+    async def delete(self, photo: PhotoId) -> bool:
+        """Forget a photo for good."""
+        self._check()
+        held = [key for key in AlternateKey if (photo, key) in self._needles]
+        for key in held:
+            del self._needles[photo, key]
+        if held:
+            self._deleted.add(photo)
+        return bool(held)
+
+    async def seal(self, volume: VolumeId) -> None:
+        """Take no more appends in a volume."""
+        self._volume(volume)
+        self._sealed.add(volume)
+
+    async def health(self) -> StoreHealth:
+        """Volumes and room."""
+        return StoreHealth(
+            store=self.store,
+            volumes=tuple(self._state(volume) for volume in sorted(self._volumes)),
+            free_bytes=self._capacity_bytes - self._used_bytes(),
+            capacity_bytes=self._capacity_bytes,
+        )
+
+    async def verify(self, volume: VolumeId) -> VolumeReport:
+        """Report the needles that ``corrupt`` damaged."""
+        self._volume(volume)
+        held = [key for key in self._needles if volume_of(key[0]) == volume]
+        damaged = tuple((photo, key, "damaged") for photo, key in held if photo in self._damaged)
+        return VolumeReport(state=self._state(volume), checked=len(held), damaged=damaged)
+
+    async def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+    def _check(self) -> None:
+        if self._closed:
+            raise errors.ShuttingDown
+        if self._failure is not None:
+            raise self._failure
+
+    def _volume(self, volume: VolumeId) -> None:
+        if volume not in self._volumes:
+            raise errors.VolumeNotFound(volume=volume)
+
+    def _used_bytes(self) -> int:
+        return sum(len(needle.data) for needle in self._needles.values())
+
+    def _state(self, volume: VolumeId) -> VolumeState:
+        held = [n for (photo, _), n in self._needles.items() if volume_of(photo) == volume]
+        return VolumeState(
+            volume=volume,
+            needles=len(held),
+            size_bytes=sum(len(needle.data) for needle in held),
+            sealed=volume in self._sealed,
+        )
+
+
+class MemoryDirectory:
+    """A directory in dictionaries: photos by id, placements by volume, events in a list."""
+
+    def __init__(
+        self,
+        *,
+        volumes_writable: int = 2,
+        replicas: int = 1,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._volumes_writable = volumes_writable
+        self._replicas = replicas
+        self._stores: dict[StoreId, StoreHealth] = {}
+        self._placements: dict[VolumeId, Placement] = {}
+        self._next_sequence: dict[VolumeId, int] = defaultdict(lambda: 1)
+        self._holders: dict[str, VolumeId] = {}
+        self._photos: dict[PhotoId, PhotoRecord] = {}
+        self._idempotent: dict[str, PhotoId] = {}
+        self._events: list[Event] = []
+        self._positions: dict[str, int] = {}
+
+    async def lease(self, *, holder: str, count: int) -> Lease:
+        """Lease ids in the holder's volume, making volumes while there are too few."""
+        if not 0 < count <= LEASE_COUNT_MAX:
+            raise errors.InvalidRequest(f"A lease has 1 to {LEASE_COUNT_MAX} ids.")
+        placement = self._volume_for(holder)
+        first = self._next_sequence[placement.volume]
+        self._next_sequence[placement.volume] = first + count
+        return Lease(
+            volume=placement.volume,
+            first=SequenceNumber(first),
+            count=count,
+            replicas=placement.replicas,
+        )
+
+    async def allocate(self, *, size: int, alternate_key: AlternateKey = AlternateKey.ORIG) -> PhotoRecord:
+        """Allocate one photo."""
+        lease = await self.lease(holder="allocate", count=1)
+        record = PhotoRecord(
+            photo=photo_id(lease.volume, lease.first),
+            cookie=new_cookie(),
+            status=PhotoStatus.ALLOC,
+            alternate_key=alternate_key,
+            replicas=lease.replicas,
+            size=size,
+            created_at_ms=self._clock.now_ms(),
+        )
+        self._photos[record.photo] = record
+        return record
+
+    async def commit(self, photo: NewPhoto) -> Committed:
+        """Record a photo."""
+        known = self._idempotent.get(photo.idempotency_key or "")
+        if known is not None:
+            return Committed(photo=known, cookie=self._photos[known].cookie, repeated=True)
+        earlier = self._photos.get(photo.photo)
+        if earlier is not None and earlier.status is not PhotoStatus.ALLOC:
+            if earlier.sha256 != photo.sha256 or earlier.cookie != photo.cookie:
+                raise errors.Conflict(photo_id=photo.photo)
+            return Committed(photo=photo.photo, cookie=photo.cookie, repeated=True)
+        duplicate_of = (await self.known([photo.sha256])).get(photo.sha256)
+        self._photos[photo.photo] = PhotoRecord(
+            photo=photo.photo,
+            cookie=photo.cookie,
+            status=PhotoStatus.ACTIVE,
+            alternate_key=photo.alternate_key,
+            replicas=self._replicas_of(photo.photo),
+            size=photo.size,
+            sha256=photo.sha256,
+            media_type=photo.media_type,
+            width=photo.width,
+            height=photo.height,
+            name=photo.name,
+            created_at_ms=photo.created_at_ms,
+        )
+        if photo.idempotency_key:
+            self._idempotent[photo.idempotency_key] = photo.photo
+        await self.append_event(EventKind.UPLOADED, photo.photo, {})
+        return Committed(photo=photo.photo, cookie=photo.cookie, duplicate_of=duplicate_of)
+
+    async def commit_allocated(self, photo: PhotoId) -> PhotoRecord:
+        """Make an allocated photo active."""
+        record = await self.photo(photo)
+        if record.status is PhotoStatus.DELETED:
+            raise errors.PhotoDeleted(photo_id=photo)
+        if record.status is PhotoStatus.ALLOC:
+            record = replace(record, status=PhotoStatus.ACTIVE)
+            self._photos[photo] = record
+            await self.append_event(EventKind.UPLOADED, photo, {})
+        return record
+
+    async def delete(self, photo: PhotoId) -> PhotoRecord:
+        """Mark a photo deleted."""
+        before = await self.photo(photo)
+        if before.status is not PhotoStatus.DELETED:
+            self._photos[photo] = replace(before, status=PhotoStatus.DELETED)
+            await self.append_event(EventKind.DELETED, photo, {})
+        return before
+
+    async def photo(self, photo: PhotoId) -> PhotoRecord:
+        """One photo's record."""
+        record = self._photos.get(photo)
+        if record is None:
+            raise errors.PhotoNotFound(photo_id=photo)
+        return record
+
+    async def photos(self, query: PhotoQuery) -> PhotoPage:
+        """One page; the cursor is the last id of the page before."""
+        matching = sorted(
+            (record for record in self._photos.values() if _matches(record, query)),
+            key=lambda record: (record.created_at_ms, record.photo),
+            reverse=query.newest_first,
+        )
+        start = 0
+        if query.cursor is not None:
+            last = _parse_cursor(query.cursor)
+            ids: list[int] = [record.photo for record in matching]
+            start = ids.index(last) + 1 if last in ids else 0
+        page = tuple(matching[start : start + query.limit])
+        more = start + query.limit < len(matching)
+        return PhotoPage(
+            photos=page,
+            next_cursor=_cursor(page[-1].photo) if more and page else None,
+            total=len(matching),
+        )
+
+    async def known(self, digests: Sequence[bytes]) -> Mapping[bytes, PhotoId]:
+        """The oldest active photo of each digest."""
+        wanted = set(digests)
+        found: dict[bytes, PhotoId] = {}
+        for record in self._photos.values():
+            if record.status is PhotoStatus.ACTIVE and record.sha256 in wanted:
+                found.setdefault(record.sha256, record.photo)
+        return found
+
+    async def placement(self, volume: VolumeId) -> Placement:
+        """One volume."""
+        placement = self._placements.get(volume)
+        if placement is None:
+            raise errors.VolumeNotFound(volume=volume)
+        return placement
+
+    async def placements(self) -> tuple[Placement, ...]:
+        """All volumes."""
+        return tuple(self._placements.values())
+
+    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:  # noqa: ARG002
+        """A store's heartbeat."""
+        self._stores[health.store] = health
+        for state in health.volumes:
+            if state.sealed and state.volume in self._placements:
+                await self.set_writable(state.volume, False)
+
+    async def set_writable(self, volume: VolumeId, writable: bool) -> None:
+        """Take a volume into, or out of, the writable set."""
+        self._placements[volume] = replace(await self.placement(volume), writable=writable)
+
+    async def report_failure(self, volume: VolumeId, store: StoreId, reason: str) -> None:  # noqa: ARG002
+        """A replica failed."""
+        await self.set_writable(volume, False)
+
+    async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
+        """Append to the log."""
+        position = len(self._events) + 1
+        event = Event(
+            position=position, kind=kind, photo=photo, at_ms=self._clock.now_ms(), payload=payload
+        )
+        self._events.append(event)
+        return position
+
+    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Events past a position."""
+        return tuple(self._events[after : after + limit])
+
+    async def position(self, consumer: str) -> int:
+        """How far a consumer is."""
+        return self._positions.get(consumer, 0)
+
+    async def advance(self, consumer: str, position: int) -> None:
+        """Remember how far a consumer is."""
+        self._positions[consumer] = max(position, self._positions.get(consumer, 0))
+
+    async def statistics(self) -> DirectoryStatistics:
+        """Totals."""
+        active = [p for p in self._photos.values() if p.status is PhotoStatus.ACTIVE]
+        return DirectoryStatistics(
+            photos=len(active),
+            deleted=sum(p.status is PhotoStatus.DELETED for p in self._photos.values()),
+            bytes=sum(p.size for p in active),
+            volumes=len(self._placements),
+            writable_volumes=sum(p.writable for p in self._placements.values()),
+            last_event=len(self._events),
+        )
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def _volume_for(self, holder: str) -> Placement:
+        held = self._placements.get(self._holders.get(holder, VolumeId(0)))
+        if held is not None and held.writable:
+            return held
+        writable = [p for p in self._placements.values() if p.writable]
+        while len(writable) < self._volumes_writable:
+            writable.append(self._create_volume())
+        taken = set(self._holders.values())
+        chosen = next((p for p in writable if p.volume not in taken), writable[0])
+        self._holders[holder] = chosen.volume
+        return chosen
+
+    def _create_volume(self) -> Placement:
+        roomy = [health.store for health in self._stores.values() if health.free_bytes > 0]
+        if len(roomy) < self._replicas:
+            raise errors.StorageFull
+        volume = VolumeId(max(self._placements, default=0) + 1)
+        spread = itertools.islice(itertools.cycle(roomy), volume, volume + self._replicas)
+        placement = Placement(volume=volume, replicas=tuple(spread), writable=True)
+        self._placements[volume] = placement
+        return placement
+
+    def _replicas_of(self, photo: PhotoId) -> tuple[StoreId, ...]:
+        placement = self._placements.get(volume_of(photo))
+        return placement.replicas if placement else ()
+
+
+class MemorySimilarity:
+    """Neighbours and links as they are told: ``neighbours`` by photo, links added with ``add_link``."""
+
+    def __init__(self) -> None:
+        self.neighbours: dict[PhotoId, tuple[Neighbour, ...]] = {}
+        self._links: dict[tuple[PhotoId, PhotoId], Link] = {}
+
+    def add_link(self, link: Link) -> None:
+        """Record a link."""
+        self._links[link.a, link.b] = link
+
+    async def similar(
+        self,
+        photo: PhotoId,
+        *,
+        k: int,
+        score_min: float = 0.0,
+        relation: Relation | None = None,
+    ) -> tuple[Neighbour, ...]:
+        """What ``neighbours`` says."""
+        if photo not in self.neighbours:
+            raise errors.PhotoNotFound(photo_id=photo)
+        return tuple(n for n in self.neighbours[photo] if _fits(n, score_min, relation))[:k]
+
+    async def similar_to(
+        self, image: bytes, *, k: int, score_min: float = 0.0, relation: Relation | None = None
+    ) -> tuple[Neighbour, ...]:
+        """Every neighbour known, for any image that is not empty."""
+        if not image:
+            raise errors.UnsupportedMedia
+        known = (n for neighbours in self.neighbours.values() for n in neighbours)
+        return tuple(n for n in known if _fits(n, score_min, relation))[:k]
+
+    async def links(self, photo: PhotoId) -> tuple[Link, ...]:
+        """Links of one photo, best first."""
+        own = (link for pair, link in self._links.items() if photo in pair)
+        return tuple(sorted(own, key=lambda link: -link.score))
+
+    async def all_links(self, *, relation: Relation | None, cursor: str | None, limit: int) -> LinkPage:
+        """One page of all links."""
+        start = _parse_cursor(cursor) if cursor else 0
+        links = [k for k in self._links.values() if relation is None or k.relation is relation]
+        more = start + limit < len(links)
+        return LinkPage(
+            links=tuple(links[start : start + limit]),
+            next_cursor=_cursor(start + limit) if more else None,
+            total=len(links),
+        )
+
+    async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
+        """A person's word on a pair."""
+        pair = (min(a, b), max(a, b))
+        link = self._links.get(pair)
+        if link is None:
+            return None
+        self._links[pair] = replace(link, verdict=verdict)
+        return self._links[pair]
+
+    async def status(self) -> SimilarityStatus:
+        """How many photos are known."""
+        return SimilarityStatus(
+            trained=True,
+            total_indexed=len(self.neighbours),
+            undecodable=0,
+            parked=0,
+            position=0,
+            pending=0,
+        )
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+def _matches(record: PhotoRecord, query: PhotoQuery) -> bool:
+    at = record.created_at_ms
+    return (
+        query.status in (None, record.status)
+        and query.media_type in (None, record.media_type)
+        and query.sha256 in (None, record.sha256)
+        and (query.created_from_ms is None or at >= query.created_from_ms)
+        and (query.created_until_ms is None or at < query.created_until_ms)
+    )
+
+
+def _fits(neighbour: Neighbour, score_min: float, relation: Relation | None) -> bool:
+    return neighbour.score >= score_min and relation in (None, neighbour.relation)
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError as error:
+        raise errors.InvalidRequest("The cursor is not one that this directory made.") from error
