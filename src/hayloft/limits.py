@@ -80,6 +80,20 @@ PICTURE_PIXELS_MAX: Final = 16 * 1000 * 1000
 PICTURES_WAITING_MAX: Final = 64
 """Pictures to order that may wait for a decoder process; past it, 503 with ``Retry-After``."""
 
+# Linking -----------------------------------------------------------------------------------------
+
+DECODE_MEMORY_BYTES_MAX: Final = 1536 * MIB
+"""Address space that decoding one photo may take: the largest image allowed, as RGB, twice."""
+
+DECODE_CPU_SECONDS_MAX: Final = 20
+"""Processor time that decoding one photo may take; the largest image allowed takes a third of it."""
+
+DECODE_WALL_SECONDS_MAX: Final = 60.0
+"""Time after which a decoder process is killed, however little of it was its own."""
+
+DECODER_PHOTOS_MAX: Final = 2000
+"""Photos after which a decoder process is replaced, so that what its libraries leak stays small."""
+
 # Directory ---------------------------------------------------------------------------------------
 
 LEASE_COUNT: Final = 1024
@@ -121,3 +135,4 @@ assert VOLUME_SIZE_BYTES_MAX <= VOLUME_SIZE_BYTES_LIMIT
 assert UPLOAD_BYTES_MAX < UPLOAD_MEMORY_BYTES_MAX
 assert UPLOAD_BYTES_MAX < UPLOAD_BODY_BYTES_MAX
 assert NAME_BYTES_MAX < METADATA_BYTES_MAX
+assert DECODE_MEMORY_BYTES_MAX >= 2 * 3 * IMAGE_PIXELS_MAX

@@ -1,0 +1,75 @@
+"""``roles.Similarity``, spoken over HTTP to a service that keeps the wire contract, ours or another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hayloft.similarity import payloads
+from hayloft.types import Link, LinkPage, Neighbour, PhotoId, Relation, SimilarityStatus, Verdict
+from hayloft.wire.session import Patience, Session
+
+
+class SimilarityClient:
+    """The similarity service at ``url``, or at the Unix socket ``uds`` when given."""
+
+    def __init__(
+        self, url: str = "http://localhost", *, uds: Path | None = None, patience: Patience | None = None
+    ) -> None:
+        self._session = Session(url, uds=uds, patience=patience)
+
+    async def similar(
+        self, photo: PhotoId, *, k: int, score_min: float = 0.0, relation: Relation | None = None
+    ) -> tuple[Neighbour, ...]:
+        """The photos nearest to one."""
+        answer = await self._session.request(
+            "GET", f"/similar/{photo}", query=_query(k, score_min, relation)
+        )
+        return tuple(payloads.neighbour_from(one) for one in answer.json()["similar"])
+
+    async def similar_to(
+        self, image: bytes, *, k: int, score_min: float = 0.0, relation: Relation | None = None
+    ) -> tuple[Neighbour, ...]:
+        """The photos nearest to an image that is not stored."""
+        answer = await self._session.request(
+            "POST",
+            "/similar",
+            query=_query(k, score_min, relation),
+            data=image,
+            headers={"content-type": "application/octet-stream"},
+            repeatable=True,
+        )
+        return tuple(payloads.neighbour_from(one) for one in answer.json()["similar"])
+
+    async def links(self, photo: PhotoId) -> tuple[Link, ...]:
+        """All links of one photo."""
+        answer = await self._session.request("GET", f"/photo/{photo}/links")
+        return tuple(payloads.link_from(link) for link in answer.json()["links"])
+
+    async def all_links(self, *, relation: Relation | None, cursor: str | None, limit: int) -> LinkPage:
+        """All links, in the order they were found."""
+        query: dict[str, str | int | float] = {"limit": limit}
+        if relation is not None:
+            query["relation"] = relation.value
+        if cursor is not None:
+            query["cursor"] = cursor
+        return payloads.page_from((await self._session.request("GET", "/links", query=query)).json())
+
+    async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
+        """Record a person's verdict on a pair."""
+        body = {"verdict": None if verdict is None else verdict.value}
+        answer = await self._session.request("PUT", f"/links/{a}/{b}/verdict", body=body)
+        link = answer.json()["link"]
+        return None if link is None else payloads.link_from(link)
+
+    async def status(self) -> SimilarityStatus:
+        """How far ingest has got."""
+        return payloads.status_from((await self._session.request("GET", "/status")).json())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+def _query(k: int, score_min: float, relation: Relation | None) -> dict[str, str | int | float]:
+    query: dict[str, str | int | float] = {"k": k, "min_score": score_min}
+    return query if relation is None else {**query, "relation": relation.value}

@@ -1,0 +1,1 @@
+"""Alembic's revisions of similarity's tables; ``database.upgrade`` applies them."""

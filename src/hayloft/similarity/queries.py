@@ -1,0 +1,110 @@
+"""What similarity answers about recorded photos: functions of a database connection. Read-only.
+
+Distances fall into bands, so that sorting by distance sorts by what is certain: 0 for equal bytes, 0 to 1
+for copies (1 - score), from 1 on for photos that are merely alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from hayloft.errors import PhotoDeleted, PhotoNotFound
+from hayloft.similarity import linker, links, records
+from hayloft.similarity.schema import State
+from hayloft.types import Link, Neighbour, PhotoId, Relation, Verdict
+
+
+def known(connection: Connection, photo: PhotoId) -> Row[Any]:
+    """The row of a photo that is here.
+
+    Raises:
+        PhotoNotFound: ingest has not come to it.
+        PhotoDeleted: it was deleted.
+    """
+    row = records.row_of(connection, photo)
+    if row is None:
+        raise PhotoNotFound("The photo has not been fingerprinted.", photo_id=photo)
+    if row.state == State.FORGOTTEN:
+        raise PhotoDeleted(photo_id=photo)
+    return row
+
+
+def linked(connection: Connection, photo: PhotoId) -> list[Neighbour]:
+    """The photos that a photo or its twins are linked to, without those that a person called different."""
+    row = known(connection, photo)
+    original = photo if row.original is None else PhotoId(row.original)
+    different = _different(connection, {photo, original})
+    found: dict[PhotoId, Neighbour] = {}
+    for link in links.of_photo(connection, original):
+        other = link.other(original)
+        if link.relation is not Relation.DUPLICATE and link.verdict is not Verdict.DIFFERENT:
+            found[other] = neighbour(other, link)
+    for link in links.of_photo(connection, photo) if original != photo else ():
+        if link.verdict is not Verdict.DIFFERENT:
+            found[link.other(photo)] = neighbour(link.other(photo), link)
+    twins = [original, *(PhotoId(twin.photo) for twin in records.twins_of(connection, original))]
+    found |= {twin: duplicate(photo, twin) for twin in twins}
+    return [one for other, one in found.items() if other != photo and other not in different]
+
+
+def duplicate(photo: PhotoId | None, other: PhotoId) -> Neighbour:
+    """A photo with the same bytes as ``photo`` (None: as an image that is not stored)."""
+    return Neighbour(
+        photo=other,
+        distance=0.0,
+        relation=Relation.DUPLICATE,
+        score=1.0,
+        method=linker.SHA256,
+        evidence={"to": other} if photo is None else {"from": photo, "to": other},
+    )
+
+
+def neighbour(other: PhotoId, link: Link) -> Neighbour:
+    """The far end of a link as an answer."""
+    return Neighbour(
+        photo=other,
+        distance=distance(link.relation, link.score),
+        relation=link.relation,
+        score=link.score,
+        method=link.method,
+        evidence=link.evidence,
+    )
+
+
+def unstored(other: PhotoId, link: Link) -> Neighbour:
+    """The far end of a link from an image that is not stored: its evidence names no ``from``."""
+    found = neighbour(other, link)
+    evidence = {key: value for key, value in link.evidence.items() if key != "from"}
+    return replace(found, evidence=evidence)
+
+
+def distance(relation: Relation, score: float) -> float:
+    """A link's distance: see the module's paragraph."""
+    if relation is Relation.DUPLICATE:
+        return 0.0
+    return max(0.0, 1.0 - score) + (1.0 if relation is Relation.SIMILAR else 0.0)
+
+
+def nearest(
+    found: Iterable[Neighbour], *, k: int, score_min: float, relation: Relation | None
+) -> tuple[Neighbour, ...]:
+    """The best ``k`` of what was found that fit, nearest first."""
+    fitting = [
+        one for one in found if one.score >= score_min and (relation is None or one.relation is relation)
+    ]
+    return tuple(sorted(fitting, key=lambda one: (one.distance, one.photo))[:k])
+
+
+def _different(connection: Connection, photos: set[PhotoId]) -> set[PhotoId]:
+    rows = links.verdicts_of(connection, photos)
+    return {
+        PhotoId(other)
+        for row in rows
+        if row.verdict == Verdict.DIFFERENT.value
+        for other in (row.a, row.b)
+        if other not in photos or {row.a, row.b} == photos
+    }
