@@ -24,6 +24,7 @@ from hayloft.types import (
     SEQUENCE_MASK,
     AlternateKey,
     Appended,
+    CompactionReport,
     Existence,
     NewNeedle,
     PhotoId,
@@ -31,6 +32,7 @@ from hayloft.types import (
     StoreHealth,
     StoreId,
     VolumeId,
+    VolumeReport,
     VolumeState,
     parse_volume_name,
     sequence_of,
@@ -116,6 +118,10 @@ class LocalStore:
     async def verify(self, volume: VolumeId) -> VolumeReport:
         """Read a whole volume from disk and compare it with its index."""
         return await self._in_thread(lambda: self._open(volume, create=False).verify())
+
+    async def compact(self, volume: VolumeId) -> CompactionReport:
+        """Reclaim the space of deleted and replaced needles while reads and writes go on."""
+        return await self._in_thread(lambda: self._open(volume, create=False).compact())
 
     async def health(self) -> StoreHealth:
         """Volumes, free space, capacity."""

@@ -162,6 +162,12 @@ class Index:
                 yield position // 8 - HEADER_WORDS, np.frombuffer(buffer, np.uint64, len(buffer) // 8)
                 position += len(buffer)
 
+    def entries(self, first: int, count: int) -> npt.NDArray[np.uint64]:
+        """A copy of the entries of so many slots."""
+        buffer = bytearray(count * 8)
+        self._file.read_into(buffer, (HEADER_WORDS + first) * 8)
+        return np.frombuffer(buffer, np.uint64)
+
     def recount(self) -> None:
         """Count live needles and their bytes anew; takes time in proportion to the entries."""
         needles = size = 0

@@ -99,9 +99,13 @@ class Log:
             buffers += (header, data, bytes(metadata) + footer)
         self.file.write_at(buffers, offset)
 
+    def reader(self, end: int) -> Window:
+        """For reading many records in order of their offsets, up to ``end``."""
+        return Window(self.file, end, self.superblock.salt)
+
     def walk(self, start: int, end: int) -> Iterator[tuple[int, Needle] | Damage]:
         """Every record between two offsets, in order, with its place; damaged stretches in between."""
-        window = _Window(self.file, end, self.superblock.salt)
+        window = self.reader(end)
         offset = start
         while offset < end:
             try:
@@ -115,7 +119,7 @@ class Log:
                 offset += needle.size
 
 
-class _Window:
+class Window:
     """A stretch of the log in memory that follows a walk."""
 
     def __init__(self, file: File, end: int, salt: int) -> None:
@@ -126,8 +130,21 @@ class _Window:
         self._view = memoryview(b"")
 
     def needle(self, offset: int) -> Needle:
+        """The needle that begins there, as long as its header says.
+
+        Raises:
+            NeedleCorrupt: there is none.
+        """
         header = self._bytes(offset, codec.HEADER.size)
         size = codec.measure(header)
+        return codec.decode(self._bytes(offset, size), size, salt=self._salt)
+
+    def record(self, offset: int, size: int) -> Needle:
+        """The needle whose record stands there.
+
+        Raises:
+            NeedleCorrupt: the bytes are not those that were written.
+        """
         return codec.decode(self._bytes(offset, size), size, salt=self._salt)
 
     def next_needle(self, damaged: int) -> int:

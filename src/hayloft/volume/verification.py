@@ -80,7 +80,8 @@ def _unreadable(generation: Generation, tail: int) -> Iterator[Finding]:
         # What was appended since is not looked at, unless the log does not reach that far even now.
         if tail <= entry_offset(entry) < generation.index.words[TAIL]:
             continue
-        if sentence := fault(generation.log, slot, entry):
+        sentence = fault(generation.log, slot, entry)
+        if sentence and generation.index.load(slot) == entry:
             yield _finding(generation, slot, sentence)
 
 

@@ -30,6 +30,7 @@ from hayloft.errors import (
 from hayloft.needle import Needle, Record
 from hayloft.types import (
     AlternateKey,
+    CompactionReport,
     Existence,
     Sequence,
     VolumeId,
@@ -38,7 +39,7 @@ from hayloft.types import (
     photo_id,
     volume_name,
 )
-from hayloft.volume import recovery, verification
+from hayloft.volume import compaction, recovery, verification
 from hayloft.volume.commit import Append, Batch, Delete, Operation, Outcome, Seal, encode
 from hayloft.volume.files import Generation, VolumeFiles
 from hayloft.volume.index import (
@@ -65,7 +66,7 @@ class Volume:
         self.files = files
         self.generation = generation
         self._directory = files.log.parent
-        self._reserve_bytes = reserve_bytes
+        self.reserve_bytes = reserve_bytes
         self.corrupt = 0
         """Reads since it was opened that met a damaged needle."""
 
@@ -210,6 +211,15 @@ class Volume:
             if words[CHECKPOINTED] != words[APPLIED] and not words[POISONED]:
                 self._checkpoint(generation)
 
+    def compact(self) -> CompactionReport:
+        """Reclaim the space of deleted and replaced needles; see ``compaction.py``.
+
+        Raises:
+            Conflict, StorageFull, VolumeReadOnly, VolumeCorrupt: it was not done; nothing has changed.
+        """
+        with _refusals(self.number):
+            return compaction.compact(self)
+
     @contextmanager
     def locked(self) -> Iterator[Generation]:
         """Hold the volume's lock over its current files, mended if somebody died holding it."""
@@ -265,7 +275,7 @@ class Volume:
             generation.log.superblock,
             index,
             tail=index.words[TAIL],
-            room_bytes=free - self._reserve_bytes,
+            room_bytes=free - self.reserve_bytes,
         )
         outcomes: list[Outcome] = []
         for operation, record in zip(operations, encoded.records, strict=True):

@@ -1,0 +1,144 @@
+"""A store on another machine: ``roles.Store`` spoken over HTTP.
+
+Works with every store that speaks the wire contract; what only ours tell (cookies, metadata, sizes of
+volumes) is empty with others. Appends and deletions are repeated when the peer did not answer, because
+the same needle appended twice is the same needle. It knows nothing of what the store does with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hayloft.errors import PhotoNotFound, VolumeNotFound
+from hayloft.store import wire
+from hayloft.types import (
+    AlternateKey,
+    Appended,
+    CompactionReport,
+    Cookie,
+    Existence,
+    NeedleMetadata,
+    NewNeedle,
+    PhotoId,
+    StoreHealth,
+    VolumeId,
+    VolumeReport,
+    format_cookie,
+    parse_cookie,
+    volume_name,
+    volume_of,
+)
+from hayloft.wire.session import Patience, Session
+
+WHOLE_VOLUME: Final = Patience(total_seconds=3600.0, attempts=1)
+"""For what reads or rewrites a whole volume: 32 GiB at the pace of a slow disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteNeedle:
+    """A needle as it came over the wire."""
+
+    cookie: Cookie
+    data: bytes
+    metadata: NeedleMetadata
+
+
+class StoreClient:
+    """The store at ``url``, or at the Unix socket ``uds`` when given."""
+
+    def __init__(self, url: str, *, uds: Path | None = None, patience: Patience | None = None) -> None:
+        self._session = Session(url, uds=uds, patience=patience)
+        self._long_session = Session(url, uds=uds, patience=WHOLE_VOLUME)
+
+    async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
+        """Append a needle; it is on the peer's stable storage when this returns."""
+        answer = await self._session.request(
+            "POST",
+            f"/volume/{volume_name(volume)}/append",
+            data=needle.data,
+            headers={
+                wire.PHOTO: str(needle.photo),
+                wire.COOKIE: format_cookie(needle.cookie),
+                wire.ALTERNATE_KEY: needle.alternate_key.label,
+                **wire.write_metadata(needle.metadata),
+            },
+            repeatable=True,
+        )
+        told = answer.json()
+        return Appended(offset=int(told["offset"]), size=int(told["size"]))
+
+    async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> RemoteNeedle:
+        """Read a needle that the peer has verified."""
+        answer = await self._session.request(
+            "GET", _address(photo, "read"), query=_query(photo, alternate_key)
+        )
+        cookie = parse_cookie(answer.headers.get(wire.COOKIE, ""))
+        return RemoteNeedle(
+            cookie=wire.COOKIE_UNKNOWN if cookie is None else cookie,
+            data=answer.body,
+            metadata=wire.read_needle_metadata(answer.headers),
+        )
+
+    def exists(
+        self,
+        photo: PhotoId,  # noqa: ARG002 - the protocol's signature
+        alternate_key: AlternateKey = AlternateKey.ORIG,  # noqa: ARG002
+    ) -> Existence | None:
+        """Unknown without asking the peer."""
+        return None
+
+    async def stat(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence:
+        """What the peer's index says of one needle."""
+        answer = await self._session.request(
+            "GET", _address(photo, "exists"), query=_query(photo, alternate_key)
+        )
+        told = answer.json()
+        return Existence(
+            exists=bool(told["exists"]),
+            deleted=bool(told.get("deleted", False)),
+            offset=int(told.get("offset") or 0),
+            size=int(told.get("size") or 0),
+        )
+
+    async def delete(self, photo: PhotoId) -> bool:
+        """Delete all of a photo's needles on the peer, durably."""
+        try:
+            answer = await self._session.request(
+                "POST", _address(photo, "delete"), body={"photo_id": photo}, repeatable=True
+            )
+        except (PhotoNotFound, VolumeNotFound):
+            return False
+        return bool(answer.json()["status"] == "deleted")
+
+    async def seal(self, volume: VolumeId) -> None:
+        """Make a volume read-only for good."""
+        await self._session.request("POST", f"/volume/{volume_name(volume)}/seal", repeatable=True)
+
+    async def health(self) -> StoreHealth:
+        """The peer's account of itself."""
+        return wire.health_from_json((await self._session.request("GET", "/health")).json())
+
+    async def verify(self, volume: VolumeId) -> VolumeReport:
+        """Let the peer read a whole volume."""
+        answer = await self._long_session.request("POST", f"/volume/{volume_name(volume)}/verify")
+        return wire.report_from_json(answer.json())
+
+    async def compact(self, volume: VolumeId) -> CompactionReport:
+        """Let the peer compact a volume."""
+        answer = await self._long_session.request("POST", f"/volume/{volume_name(volume)}/compact")
+        return wire.compaction_from_json(answer.json())
+
+    async def close(self) -> None:
+        """Close all connections; the peer's store stays open."""
+        await self._session.close()
+        await self._long_session.close()
+
+
+def _address(photo: PhotoId, action: str) -> str:
+    return f"/volume/{volume_name(volume_of(photo))}/{action}"
+
+
+def _query(photo: PhotoId, alternate_key: AlternateKey) -> dict[str, str | int | float]:
+    return {"photo_id": photo, "alt_key": alternate_key.label}
