@@ -1,0 +1,86 @@
+"""All commands together, and how a run of the program ends.
+
+Commands import what is heavy (the client, the settings, the server) when they run, so that help and
+completion are quick. ``serve`` is even defined only when asked for: its flags are made from the settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from hayloft.cli import (
+    doctor,
+    export,
+    importing,
+    linking,
+    photos,
+    put,
+    reference,
+    statistics,
+    verify,
+    version,
+)
+from hayloft.cli.failure import Complaint, ExitCode, exit_code_of
+from hayloft.cli.output import complain, say
+from hayloft.errors import HayloftError
+
+
+class LazyGroup(TyperGroup):
+    """A group of commands in which ``serve`` is imported when it is looked at."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name."""
+        if cmd_name == "serve" and "serve" not in self.commands:
+            from hayloft.cli.serve import command
+
+            self.add_command(command(), "serve")
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, the server's first."""
+        return ["serve", *(name for name in super().list_commands(ctx) if name != "serve")]
+
+
+app = typer.Typer(
+    name="hayloft",
+    cls=LazyGroup,
+    help="Keep photos, serve them, and find the ones that belong together.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep photos, serve them, and find the ones that belong together."""
+
+
+for part in (put, photos, linking, statistics, export, importing, verify, doctor, version, reference):
+    part.register(app)
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command line and exit with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    try:
+        app(args=arguments, prog_name="hayloft")
+    except (HayloftError, Complaint, OSError) as error:
+        _end(error)
+    except KeyboardInterrupt:
+        say("hayloft: interrupted.")
+        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(ExitCode.OK)
+
+
+def _end(error: HayloftError | OSError | Complaint) -> NoReturn:
+    complain(error)
+    sys.exit(exit_code_of(error))

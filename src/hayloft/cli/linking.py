@@ -1,0 +1,196 @@
+"""``hayloft similar`` and ``hayloft links``: which photos belong together, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hayloft.cli.commands import add
+from hayloft.cli.connection import connect
+from hayloft.cli.options import URL, ApiKey, Json, OnlyRelation, Url
+from hayloft.cli.output import console, count_text, print_json, safe, say, table
+from hayloft.types import Link, Neighbour, Relation
+
+if TYPE_CHECKING:
+    from hayloft.client import Client
+
+LIMIT: Final = 50
+EVIDENCE_CHARACTERS_MAX: Final = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    add(app, "similar", similar)
+    add(app, "links", links)
+
+
+def similar(
+    photo: Annotated[
+        str, typer.Argument(metavar="PHOTO", help="A photo's id, its link, or an image file here.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 10,
+    score_min: Annotated[
+        float, typer.Option("--min-score", min=0.0, max=1.0, help="Only with at least this score.")
+    ] = 0.0,
+    relation: OnlyRelation = None,
+    open_them: Annotated[
+        bool, typer.Option("--open", help="Show them in the browser, the photo itself first.")
+    ] = False,
+    url: Url = URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Find the photos nearest to one: a stored photo, or an image file that is not stored."""
+    with connect(url, api_key) as client:
+        near = _nearest(client, photo, k=k, score_min=score_min, relation=relation)
+        if as_json:
+            for neighbour in near:
+                print_json(neighbour)
+        elif near:
+            console().print(_neighbours(client, near))
+        else:
+            say("Nothing like it. A photo that was just uploaded may take a moment: hayloft stats")
+        if open_them:
+            _open(client, photo, near)
+
+
+def links(
+    photo: Annotated[
+        str | None, typer.Argument(metavar="[ID|URL]", help="Only this photo's links.", show_default=False)
+    ] = None,
+    relation: OnlyRelation = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=1,
+            help=f"At most so many; {LIMIT} in a table, all as JSON.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="No limit.")] = False,
+    review: Annotated[
+        bool, typer.Option("--review", help="Go through the links and decide about each.")
+    ] = False,
+    url: Url = URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """List which photos belong together, with score and evidence; or decide about them."""
+    with connect(url, api_key) as client:
+        if review:
+            from hayloft.cli.review import go_through
+
+            go_through(client, _all_of(client, photo, relation))
+            return
+        found = iter(_all_of(client, photo, relation))
+        rows = None if everything or (as_json and limit is None) else limit or LIMIT
+        shown = 0
+        while page := list(islice(found, LIMIT if rows is None else min(LIMIT, rows - shown))):
+            shown += len(page)
+            if as_json:
+                for link in page:
+                    print_json(link)
+            else:
+                console().print(_links(client, page))
+        if not as_json:
+            _tell_rest(client, shown, cut=rows is not None and next(found, None) is not None)
+
+
+def evidence_text(evidence: Mapping[str, Any]) -> str:
+    """Evidence in a few words: ``distance 12, quality 100``."""
+    words = (f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in evidence.items())
+    text = safe(", ".join(words))
+    return text if len(text) <= EVIDENCE_CHARACTERS_MAX else text[: EVIDENCE_CHARACTERS_MAX - 1] + "…"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _nearest(
+    client: Client, photo: str, *, k: int, score_min: float, relation: Relation | None
+) -> tuple[Neighbour, ...]:
+    # A file wins over an id of the same spelling: ./4294967297 is still a way to say which is meant.
+    if Path(photo).is_file():
+        return client.similar_to(Path(photo), k=k, score_min=score_min, relation=relation)
+    return client.similar(photo, k=k, score_min=score_min, relation=relation)
+
+
+def _neighbours(client: Client, near: tuple[Neighbour, ...]) -> object:
+    return table(
+        ["id", "relation", "score", "distance", "name", "method", "evidence"],
+        (
+            (
+                str(neighbour.photo),
+                str(neighbour.relation),
+                f"{neighbour.score:.3f}",
+                f"{neighbour.distance:.4g}",
+                _name(client, neighbour.photo),
+                neighbour.method,
+                evidence_text(neighbour.evidence),
+            )
+            for neighbour in near
+        ),
+        right=["id", "score", "distance"],
+    )
+
+
+def _links(client: Client, page: Iterable[Link]) -> object:
+    return table(
+        ["photo", "belongs with", "relation", "score", "verdict", "names", "method", "evidence"],
+        (
+            (
+                str(link.a),
+                str(link.b),
+                str(link.relation),
+                f"{link.score:.3f}",
+                str(link.verdict or ""),
+                f"{_name(client, link.a)} · {_name(client, link.b)}",
+                link.method,
+                evidence_text(link.evidence),
+            )
+            for link in page
+        ),
+        right=["photo", "belongs with", "score"],
+    )
+
+
+def _all_of(client: Client, photo: str | None, relation: Relation | None) -> Iterable[Link]:
+    if photo is None:
+        return client.all_links(relation=relation)
+    return (link for link in client.links(photo) if relation in (None, link.relation))
+
+
+def _tell_rest(client: Client, shown: int, *, cut: bool) -> None:
+    if cut:
+        say(f"{count_text(shown, 'link')} shown; see more with --limit N or --all.")
+    elif shown:
+        say(f"{count_text(shown, 'link')}.")
+    else:
+        similarity = client.stats().similarity
+        pending = similarity.pending if similarity else 0
+        say("No links." + (f" {count_text(pending, 'photo')} still to be looked at." if pending else ""))
+
+
+def _name(client: Client, photo: int) -> str:
+    from hayloft.errors import HayloftError
+
+    try:
+        return safe(client.info(photo).name)
+    except HayloftError:
+        return ""
+
+
+def _open(client: Client, photo: str, near: tuple[Neighbour, ...]) -> None:
+    first = Path(photo).resolve().as_uri() if Path(photo).is_file() else client.info(photo).url
+    for address in (first, *(client.info(neighbour.photo).url for neighbour in near)):
+        typer.launch(address)

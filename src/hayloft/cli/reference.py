@@ -1,0 +1,102 @@
+"""``hayloft reference`` (hidden): the command reference, docs/CLI.md, made from the commands themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import typer
+
+from hayloft.cli.commands import add
+from hayloft.cli.failure import ExitCode
+
+HEAD: Final = """# The command line
+
+<!-- Made from the commands themselves by: hayloft reference > docs/CLI.md -->
+
+`hayloft COMMAND --help` shows the same. Answers go to standard output: tables for people, or with `--json`
+one object, for lists one object a line. Progress and complaints go to standard error, so `--json` output
+can be piped anywhere. `hayloft --install-completion` makes the shell complete commands and options.
+
+Commands that talk to a server find it with `--url` or `HAYLOFT_URL`, and show their key with `--api-key` or
+`HAYLOFT_API_KEY`. `python -m hayloft` is the same as `hayloft`.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    add(app, "reference", reference, hidden=True)
+
+
+def reference() -> None:
+    """Print the command reference as Markdown."""
+    sys.stdout.write(markdown())
+
+
+def markdown() -> str:
+    """The whole reference."""
+    from hayloft.cli.application import app
+
+    group: Any = typer.main.get_command(app)
+    context = typer.Context(group, info_name="hayloft")
+    commands = ((name, group.get_command(context, name)) for name in group.list_commands(context))
+    shown = [(name, command) for name, command in commands if not command.hidden]
+    return "\n".join([HEAD, *_index(shown), *_exit_codes(), *_sections(shown)])
+
+
+def _index(commands: list[tuple[str, Any]]) -> Iterator[str]:
+    yield "| command | what it does |\n| --- | --- |"
+    for name, command in commands:
+        yield f"| [`{name}`](#hayloft-{name}) | {_cell(command.help.partition(chr(10))[0])} |"
+    yield ""
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "## Exit codes\n\n| code | what happened |\n| --- | --- |"
+    for code, text in exit_code_texts():
+        yield f"| {int(code)} | {_cell(text)} |"
+    yield ""
+
+
+def exit_code_texts() -> list[tuple[ExitCode, str]]:
+    """What each exit code says."""
+    return [(code, code.text) for code in ExitCode]
+
+
+def _sections(commands: list[tuple[str, Any]]) -> Iterator[str]:
+    for name, command in commands:
+        yield f"## hayloft {name}\n\n{_usage(name, command)}\n\n{command.help}\n"
+        rows = [row for parameter in command.params for row in _rows(parameter)]
+        if rows:
+            yield "| argument or option | what it is | default |\n| --- | --- | --- |"
+            yield from rows
+            yield ""
+
+
+def _usage(name: str, command: Any) -> str:
+    arguments = [_metavar(each) for each in command.params if each.param_type_name == "argument"]
+    return "`" + " ".join(["hayloft", name, "[OPTIONS]", *arguments]) + "`"
+
+
+def _rows(parameter: Any) -> Iterator[str]:
+    if parameter.param_type_name == "argument":
+        yield f"| `{_metavar(parameter)}` | {_cell(parameter.help or '')} | |"
+    elif not parameter.hidden:
+        spelling = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+        variable = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""
+        yield f"| {spelling} | {_cell(parameter.help or '')}{variable} | {_default(parameter)} |"
+
+
+def _metavar(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _default(option: Any) -> str:
+    if option.default in (None, False) or callable(option.default) or not option.show_default:
+        return ""
+    return f"`{getattr(option.default, 'value', option.default)}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
