@@ -128,6 +128,9 @@ WORKERS_MAX_DEFAULT: Final = 4
 RETRY_AFTER_SECONDS: Final = 2
 """What an overloaded server tells its clients to wait."""
 
+ANSWER_FRAMES_MAX: Final = 8192
+"""Photos whose response headers a gateway worker keeps ready: about 1 KiB each, the hottest ones."""
+
 SHUTDOWN_SECONDS_MAX: Final = 30
 """How long a stopping server lets uploads in flight finish."""
 

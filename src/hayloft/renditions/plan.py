@@ -1,0 +1,58 @@
+"""Which renditions a photo gets, and how big: pure arithmetic.
+
+A photo is never enlarged. Its renditions are those whose longer side is shorter than the photo's, and one
+more: the first that would not be, made at the photo's own size, so that every photo has a picture that
+browsers show (upright, sRGB, a common format) whatever its original is. Larger ones would be the same
+picture again and are not made; a reader that asks for one is given the largest there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hayloft.config import RenditionSettings
+from hayloft.types import AlternateKey
+
+SMALLEST_FIRST: Final = (AlternateKey.THUMB, AlternateKey.SMALL, AlternateKey.MEDIUM, AlternateKey.LARGE)
+"""The renditions in the order of their sizes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One rendition to be made."""
+
+    alternate_key: AlternateKey
+    side: int
+    """Longest that its longer side may be, in pixels."""
+
+
+def sides(settings: RenditionSettings) -> Mapping[AlternateKey, int]:
+    """The longer side of each rendition, in pixels."""
+    return {
+        AlternateKey.THUMB: settings.thumb,
+        AlternateKey.SMALL: settings.small,
+        AlternateKey.MEDIUM: settings.medium,
+        AlternateKey.LARGE: settings.large,
+    }
+
+
+def plan(width: int, height: int, settings: RenditionSettings) -> tuple[Planned, ...]:
+    """The renditions of a photo of this size, largest first.
+
+    Largest first is also the order in which they are stored: when a reader finds a smaller one but not a
+    larger one, it knows that the larger one was not needed.
+    """
+    planned: list[Planned] = []
+    for key in SMALLEST_FIRST:
+        side = sides(settings)[key]
+        planned.append(Planned(alternate_key=key, side=side))
+        if side >= max(width, height):
+            break
+    return tuple(reversed(planned))
+
+
+def substitutes(asked: AlternateKey) -> tuple[AlternateKey, ...]:
+    """Renditions smaller than the one asked for, largest first: what answers for it if it was not made."""
+    return tuple(reversed(SMALLEST_FIRST[: SMALLEST_FIRST.index(asked)]))

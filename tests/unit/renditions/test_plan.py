@@ -1,0 +1,50 @@
+"""Which renditions are made: never enlarged, and always one that any browser shows."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hayloft.config import RenditionSettings
+from hayloft.renditions.plan import plan, substitutes
+from hayloft.types import AlternateKey
+
+SETTINGS = RenditionSettings()
+SIDES = st.integers(1, 65_535)
+
+
+def keys(width: int, height: int) -> list[str]:
+    return [planned.alternate_key.label for planned in plan(width, height, SETTINGS)]
+
+
+def test_a_big_photo_gets_all_four_largest_first() -> None:
+    assert keys(4000, 3000) == ["large", "medium", "small", "thumb"]
+
+
+def test_a_photo_between_two_sizes_gets_one_of_its_own_size() -> None:
+    assert keys(800, 600) == ["medium", "small", "thumb"]
+    assert keys(600, 800) == ["medium", "small", "thumb"]
+
+
+@pytest.mark.parametrize(("side", "count"), [(1, 1), (256, 1), (257, 2), (1024, 3), (1025, 4), (2048, 4)])
+def test_the_borders(side: int, count: int) -> None:
+    assert len(plan(side, 1, SETTINGS)) == count
+
+
+@given(SIDES, SIDES)
+def test_only_the_first_may_be_as_large_as_the_photo(width: int, height: int) -> None:
+    first, *others = plan(width, height, SETTINGS)
+    assert all(planned.side < max(width, height) for planned in others)
+    assert first.side >= max(width, height) or first.alternate_key is AlternateKey.LARGE
+
+
+def test_what_answers_for_a_rendition_that_was_not_needed() -> None:
+    assert substitutes(AlternateKey.LARGE) == (AlternateKey.MEDIUM, AlternateKey.SMALL, AlternateKey.THUMB)
+    assert substitutes(AlternateKey.THUMB) == ()
+
+
+def test_sizes_must_grow() -> None:
+    with pytest.raises(ValidationError, match="must grow"):
+        RenditionSettings(thumb=600)
