@@ -1,0 +1,85 @@
+"""Serves the pages and their modules, with a Content-Security-Policy that allows nothing else.
+
+Pages are static files: everything they show comes from the gateway's API, with the visitor's own rights. Files
+carry an ETag over their contents, so that a browser asks again and gets nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from hayloft.errors import RouteNotFound
+
+PAGES: Final = {
+    "/": "index.html",
+    "/view": "photo.html",
+    "/review": "review.html",
+    "/operations": "operations.html",
+}
+"""Where each page is."""
+
+SECURITY_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+router: Final = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    content: bytes
+    media_type: str
+    etag: str
+
+
+@cache
+def _file(name: str) -> _File | None:
+    """A file of ``static/``, read once; None if there is none of that name."""
+    if "/" in name or name.startswith("."):
+        return None
+    file = resources.files(__package__).joinpath("static", name)
+    if not file.is_file():
+        return None
+    content = file.read_bytes()
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    if media_type.startswith("text/"):
+        media_type += "; charset=utf-8"
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return _File(content=content, media_type=media_type, etag=f'"{digest}"')
+
+
+def _answer(request: Request, name: str) -> Response:
+    file = _file(name)
+    if file is None:
+        raise RouteNotFound(f"There is nothing at {request.url.path}.")
+    headers = {**SECURITY_HEADERS, "etag": file.etag, "cache-control": "no-cache"}
+    if request.headers.get("if-none-match") == file.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)
+
+
+@router.api_route("/static/{name}", methods=["GET", "HEAD"])
+async def static(request: Request, name: str) -> Response:
+    """A style sheet, a module or a picture of the pages."""
+    return _answer(request, name)
+
+
+async def _page(request: Request) -> Response:
+    return _answer(request, PAGES[request.url.path])
+
+
+for _path in PAGES:
+    router.add_api_route(_path, _page, methods=["GET", "HEAD"])

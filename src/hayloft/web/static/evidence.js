@@ -1,0 +1,93 @@
+// Why two photos are linked, in words and side by side with the matched region outlined.
+
+import { h, svg, fill, attempt, notify } from "/static/dom.js";
+import { photoUrl, verdict, viewUrl } from "/static/api.js";
+import { percent, bytes } from "/static/words.js";
+
+export const RELATIONS = {
+  duplicate: { title: "Identical", meaning: "the same bytes" },
+  copy: { title: "Same photo", meaning: "another size, crop, format or filter of it" },
+  similar: { title: "Alike", meaning: "a similar picture, not the same photo" },
+};
+
+/** One sentence that says what was seen. */
+export function reason(link) {
+  const evidence = link.evidence ?? {};
+  if (link.verdict === "same") return "A person said that these are the same photo.";
+  if (link.verdict === "different") return "A person said that these are different photos.";
+  if (link.relation === "duplicate") return "The files are equal, byte for byte.";
+  if (link.relation === "similar") return `The pictures look alike (score ${link.score.toFixed(2)}, ${link.method}).`;
+  const parts = [];
+  const orientation = evidence.orientation ?? evidence.transformation;
+  if (evidence.agreeing_points !== undefined) parts.push(`${evidence.agreeing_points} points agree in place`);
+  if (evidence.agreement !== undefined) parts.push(`the pictures agree over ${percent(evidence.agreement)} of the common area`);
+  if (evidence.distance !== undefined) parts.push(`the fingerprints differ in ${evidence.distance} of 256 bits`);
+  if (typeof orientation === "string" && !["upright", "original", "identity"].includes(orientation)) parts.push(`one is ${orientation.replaceAll("_", " ")}`);
+  const text = parts.join(", ") || `Found by ${link.method} with score ${link.score.toFixed(2)}`;
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+}
+
+/** The outlines of what matched, as polygons with coordinates from 0 to 1: `[of one, of the other]`. */
+function outlines(link, photo) {
+  const evidence = link.evidence ?? {};
+  const regions = evidence.regions ?? [evidence.region_a, evidence.region_b];
+  if (!Array.isArray(regions) || !regions[0]) return [null, null];
+  return link.a === undefined || link.a === photo.photo_id ? regions : [regions[1], regions[0]];
+}
+
+function shot(photo, polygon) {
+  const picture = h("img", { src: photoUrl(photo, "medium"), alt: photo.name || `Photo ${photo.photo_id}` });
+  const frame = h("div.shot", {}, picture);
+  if (polygon) {
+    picture.addEventListener("load", () => frame.append(
+      svg("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+        svg("polygon", { points: polygon.map((point) => point.join(",")).join(" ") }))), { once: true });
+  }
+  return h("figure", {}, frame,
+    h("figcaption.small.soft", {}, h("a", { href: viewUrl(photo.photo_id) }, photo.name || `Photo ${photo.photo_id}`),
+      ` · ${photo.width} × ${photo.height} · ${bytes(photo.size)}`));
+}
+
+/** Open the two photos side by side; `settled` is called after a verdict. */
+export function compare(photo, other, link, settled = () => {}) {
+  const [one, two] = outlines(link, photo);
+  const say = (word) => attempt(async () => {
+    await verdict(photo.photo_id, other.photo_id, word);
+    notify(word === "same" ? "Noted: the same photo. Nothing computed later will change that."
+      : word === "different" ? "Noted: different photos. They will not be grouped again."
+      : "The verdict was taken back.");
+    dialog.close();
+    settled(word);
+  });
+  const choice = (word, label) => h(`button.button${link.verdict === word ? ".primary" : ""}`, { type: "button", "aria-pressed": String(link.verdict === word), onclick: () => say(word) }, label);
+  const { title, meaning } = RELATIONS[link.relation];
+  const dialog = h("dialog", { "aria-label": `${title}: compare two photos` },
+    h("div.body", {},
+      h("div.row", {}, h("h2", {}, title), h("span.soft", {}, meaning), h("span.spring"),
+        h("button.button", { type: "button", onclick: () => dialog.close(), autofocus: true }, "Close")),
+      h("div.pair", {}, shot(photo, one), shot(other, two)),
+      h("p", {}, reason(link), h("span.soft.small", {}, ` Method ${link.method}.`)),
+      h("div.row", {}, choice("same", "Same photo"), choice("different", "Different photos"),
+        link.verdict && h("button.button", { type: "button", onclick: () => say(null) }, "Take the verdict back"))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** A line for one linked photo; opens the comparison. */
+export function linkedPhoto(photo, other, link, settled) {
+  return h("button.linked", { type: "button", onclick: () => compare(photo, other, link, settled) },
+    h("span.frame", {}, h("img", { src: photoUrl(other, "thumb"), alt: "", loading: "lazy" })),
+    h("span", {}, h("strong", {}, other.name || `Photo ${other.photo_id}`), h("br"), h("span.small.soft", {}, reason(link))));
+}
+
+/** The links of a photo under their three headings. */
+export function groupedLinks(target, photo, linked, settled) {
+  const sections = Object.entries(RELATIONS).map(([relation, { title, meaning }]) => {
+    const some = linked.filter(({ link }) => link.relation === relation);
+    return some.length && h("section", { "aria-label": title },
+      h("h3", {}, `${title} `, h("span.soft.small", {}, meaning)),
+      h("div.links", {}, some.map(({ other, link }) => linkedPhoto(photo, other, link, settled))));
+  }).filter(Boolean);
+  fill(target, sections.length ? sections : h("p.soft", {}, "No other photo here belongs with this one, as far as is known."));
+}

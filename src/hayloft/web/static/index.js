@@ -1,0 +1,122 @@
+// The gallery: everything that is stored, newest first; uploads; search by example; ingest as it goes.
+
+import { h, fill, notify, attempt } from "/static/dom.js";
+import { gallery, similarityStatus, similarToFile, info } from "/static/api.js";
+import { Grid, justify, tile } from "/static/grid.js";
+import { Uploads, filesOf } from "/static/upload.js";
+import { plural, duration, count } from "/static/words.js";
+
+const main = document.getElementById("main");
+const heading = h("h1.visually-hidden", {}, "Photos");
+const summary = h("strong.number", { role: "status" });
+const ingest = h("span.soft.small.number", { role: "status" });
+const element = h("div", { id: "grid", role: "group", "aria-label": "Photos, newest first" });
+const results = h("section.wrap", { hidden: true, "aria-label": "Search results" });
+main.append(heading, h("div.status", {}, summary, ingest), results, element);
+
+const grid = new Grid(element, gallery);
+grid.onfailure = (failure) => notify(failure.message, { bad: true, seconds: 8 });
+
+async function refresh() {
+  const first = await attempt(() => gallery(0, 1));
+  if (!first) return;
+  summary.textContent = first.total ? plural(first.total, "photo") : "";
+  document.getElementById("empty")?.remove();
+  if (!first.total) main.append(emptyPage());
+  grid.reset(first.total);
+}
+
+function emptyPage() {
+  return h("section.empty", { id: "empty" },
+    h("img", { src: "/static/icon.svg", alt: "" }),
+    h("h2", {}, "No photos yet"),
+    h("p.soft", {}, "Drop photos or a whole folder on this page, or choose them. They are on stable storage when the page says stored."),
+    h("div.row", {}, chooser("Choose photos", true), chooser("Choose a folder", false, true)));
+}
+
+// Uploads -----------------------------------------------------------------------------------------
+
+const uploads = new Uploads(refresh);
+
+function chooser(label, primary, folder = false) {
+  const input = h("input.visually-hidden", {
+    type: "file", multiple: true, tabindex: "-1", "aria-hidden": "true", webkitdirectory: folder || undefined,
+    accept: folder ? undefined : "image/*",
+    onchange: () => { uploads.add([...input.files]); input.value = ""; },
+  });
+  return h("span", {}, h(`button.button${primary ? ".primary" : ""}`, { type: "button", onclick: () => input.click() }, label), input);
+}
+
+let depth = 0;
+const leave = () => { depth = 0; document.body.classList.remove("dropping"); };
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+addEventListener("dragenter", (event) => {
+  if (!hasFiles(event)) return;
+  depth += 1;
+  document.body.dataset.drop = "Drop photos or folders to store them";
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) leave(); });
+addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+addEventListener("drop", async (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  leave();
+  const files = await filesOf(event.dataTransfer.items);
+  if (files.length) uploads.add(files);
+  else notify("There was no file in what you dropped.");
+});
+
+// Search by example -------------------------------------------------------------------------------
+
+const example = h("input.visually-hidden", {
+  type: "file", accept: "image/*", tabindex: "-1", "aria-hidden": "true",
+  onchange: () => { const [file] = example.files; example.value = ""; if (file) search(file); },
+});
+
+async function search(file) {
+  const picture = URL.createObjectURL(file);
+  const close = h("button.button", { type: "button", onclick: () => { results.hidden = true; element.hidden = false; URL.revokeObjectURL(picture); } }, "Back to all photos");
+  const list = h("div", { style: { position: "relative" } }, h("p.soft", { role: "status" }, "Searching …"));
+  fill(results,
+    h("div.row", {}, h("img", { src: picture, alt: "The picture searched for", style: { height: "5rem", borderRadius: "6px" } }),
+      h("h2", {}, `Photos like ${file.name}`), h("span.spring"), close),
+    list);
+  results.hidden = false;
+  element.hidden = true;
+  results.scrollIntoView({ block: "start" });
+  const found = await attempt(() => similarToFile(file));
+  if (!found) { close.click(); return; }
+  const photos = (await Promise.all(found.map(async (neighbour) => {
+    try { return { ...(await info(neighbour.photo_id)), neighbour }; } catch { return null; }
+  }))).filter((photo) => photo?.status === "active");
+  if (!photos.length) { fill(list, h("p", {}, "Nothing here looks like it. Photos are found once they have been ingested.")); return; }
+  const names = { duplicate: "identical", copy: "same photo", similar: "alike" };
+  const { boxes, height } = justify(photos.map((photo) => photo.width / photo.height), results.clientWidth - 48, 190);
+  fill(list, photos.map((photo, index) => tile(photo, boxes[index], names[photo.neighbour.relation])));
+  list.style.height = `${height}px`;
+}
+
+document.getElementById("actions").append(
+  h("button.button", { type: "button", onclick: () => example.click() }, "Search by picture"), example,
+  chooser("Add photos", true));
+
+// Ingest, live ------------------------------------------------------------------------------------
+
+async function watchIngest() {
+  try {
+    const status = await similarityStatus();
+    const rate = status.photos_per_second;
+    ingest.textContent = status.pending
+      ? `Comparing ${count(status.pending)} new ${status.pending === 1 ? "photo" : "photos"} with the others` +
+        (rate > 0 ? `, ${duration(status.pending / rate)} left` : "")
+      : "";
+    setTimeout(watchIngest, status.pending ? 1500 : 8000);
+  } catch {
+    ingest.textContent = "";
+    setTimeout(watchIngest, 15000);
+  }
+}
+
+await refresh();
+watchIngest();

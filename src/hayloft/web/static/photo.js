@@ -1,0 +1,179 @@
+// One photo: zoom, facts, what it belongs with and why.
+
+import { h, fill, notify, attempt, confirm } from "/static/dom.js";
+import { info, linksOf, similarTo, remove, photoUrl, viewUrl } from "/static/api.js";
+import { groupedLinks } from "/static/evidence.js";
+import { bytes, time } from "/static/words.js";
+
+const ZOOM_MAX = 12;
+const LINKED_MAX = 60;
+
+const main = document.getElementById("main");
+const id = Number(new URLSearchParams(location.search).get("photo"));
+
+/** Zoom with wheel, pinch, double click, + − 0; drag to move. */
+function zoomable(stage, image, original) {
+  let scale = 1;
+  let x = 0;
+  let y = 0;
+  let fitted = null;
+  const pointers = new Map();
+  let full = false;
+
+  const place = () => {
+    if (scale <= 1) {
+      scale = 1;
+      image.classList.remove("zoomed");
+      image.style.transform = image.style.width = "";
+      fitted = null;
+      return;
+    }
+    x = Math.min(stage.clientWidth / 2, Math.max(stage.clientWidth / 2 - fitted.width * scale, x));
+    y = Math.min(stage.clientHeight / 2, Math.max(stage.clientHeight / 2 - fitted.height * scale, y));
+    image.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+  };
+  const zoom = (factor, atX = stage.clientWidth / 2, atY = stage.clientHeight / 2) => {
+    if (!fitted) {
+      const box = image.getBoundingClientRect();
+      const outer = stage.getBoundingClientRect();
+      fitted = { width: box.width, height: box.height };
+      [x, y] = [box.left - outer.left, box.top - outer.top];
+      image.style.width = `${box.width}px`;
+      image.classList.add("zoomed");
+    }
+    const next = Math.min(ZOOM_MAX, scale * factor);
+    x = atX - ((atX - x) * next) / scale;
+    y = atY - ((atY - y) * next) / scale;
+    scale = next;
+    if (scale > 1.5 && !full) { full = true; image.src = original; }
+    place();
+  };
+  const at = (event) => {
+    const outer = stage.getBoundingClientRect();
+    return [event.clientX - outer.left, event.clientY - outer.top];
+  };
+  stage.addEventListener("wheel", (event) => { event.preventDefault(); zoom(Math.exp(-event.deltaY / 320), ...at(event)); }, { passive: false });
+  stage.addEventListener("dblclick", (event) => { if (scale > 1) { scale = 1; place(); } else zoom(3, ...at(event)); });
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.target !== image) return;
+    event.preventDefault();
+    pointers.set(event.pointerId, event);
+    image.setPointerCapture(event.pointerId);
+  });
+  stage.addEventListener("pointermove", (event) => {
+    const before = pointers.get(event.pointerId);
+    if (!before) return;
+    if (pointers.size === 2) {
+      const other = [...pointers.entries()].find(([pointer]) => pointer !== event.pointerId)[1];
+      const distance = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
+      zoom(distance(event) / distance(before), ...at({ clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 }));
+    } else if (scale > 1) {
+      x += event.clientX - before.clientX;
+      y += event.clientY - before.clientY;
+      place();
+    }
+    pointers.set(event.pointerId, event);
+  });
+  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, (event) => pointers.delete(event.pointerId));
+  return { in: () => zoom(1.5), out: () => zoom(1 / 1.5), reset: () => { scale = 1; place(); } };
+}
+
+function facts(photo) {
+  const rows = [
+    ["Size", `${photo.width} × ${photo.height} pixels, ${bytes(photo.size)}`],
+    ["Type", photo.media_type],
+    ["Taken", photo.taken_at && time(photo.taken_at)],
+    ["Stored", time(photo.created_at)],
+    ["Camera", photo.camera],
+    ["Lens", photo.lens],
+    ["Place", photo.gps && `${photo.gps.latitude.toFixed(5)}, ${photo.gps.longitude.toFixed(5)}`],
+    ["Volume", photo.logical_volume],
+    ["Id", String(photo.photo_id)],
+  ];
+  return h("dl.facts", {}, rows.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+async function share(photo) {
+  const link = new URL(photo.url ?? photoUrl(photo), location).href;
+  try {
+    await navigator.clipboard.writeText(link);
+    notify("The link is on the clipboard. Whoever has it can see this photo, without a key.");
+  } catch {
+    notify(`Whoever has this link can see the photo: ${link}`, { seconds: 0 });
+  }
+}
+
+async function erase(photo) {
+  if (!(await confirm("Delete this photo for good? It cannot be brought back.", "Delete"))) return;
+  const done = await attempt(() => remove(photo.photo_id));
+  if (done) location.assign("/");
+}
+
+/** The photos at the other ends, and how they are linked; recorded links first, then neighbours. */
+async function belongings(photo) {
+  const links = await linksOf(photo.photo_id);
+  const known = new Set(links.map((link) => link.photo_id));
+  let near = [];
+  try {
+    near = (await similarTo(photo.photo_id)).filter((neighbour) => !known.has(neighbour.photo_id));
+  } catch (failure) {
+    if (failure.status !== 404) throw failure;
+  }
+  const found = await Promise.all([...links, ...near].slice(0, LINKED_MAX).map(async (link) => {
+    try {
+      return { link, other: await info(link.photo_id) };
+    } catch {
+      return null;
+    }
+  }));
+  return found.filter((each) => each?.other.status === "active");
+}
+
+async function show() {
+  if (!Number.isSafeInteger(id) || id <= 0) { missing("This address names no photo."); return; }
+  let photo;
+  try {
+    photo = await info(id);
+  } catch (failure) {
+    missing(failure.message);
+    return;
+  }
+  if (photo.status === "deleted") { missing("This photo was deleted."); return; }
+  const name = photo.name || `Photo ${photo.photo_id}`;
+  document.title = `${name} · Hayloft`;
+  const image = h("img", { src: photoUrl(photo, "large"), alt: name, draggable: false });
+  const stage = h("div.stage", {}, image);
+  const zoom = zoomable(stage, image, photoUrl(photo));
+  const tool = (label, sign, action) => h("button.button", { type: "button", "aria-label": label, title: label, onclick: action }, sign);
+  stage.append(h("div.tools", {}, tool("Zoom out", "−", zoom.out), tool("Fit", "Fit", zoom.reset), tool("Zoom in", "+", zoom.in)));
+  const linked = h("div.links", { "aria-live": "polite" }, h("p.soft", {}, "Looking …"));
+  fill(main, h("div.viewer", {}, stage,
+    h("aside.side", { "aria-label": "About this photo" },
+      h("h1", {}, name), facts(photo),
+      h("div.row", {},
+        h("button.button.primary", { type: "button", onclick: () => share(photo) }, "Copy link"),
+        h("a.button", { href: photoUrl(photo), download: photo.name || "" }, "Download"),
+        h("button.button.danger", { type: "button", onclick: () => erase(photo) }, "Delete")),
+      h("section", { "aria-labelledby": "belongs" }, h("h2", { id: "belongs" }, "Belongs with"), linked))));
+  addEventListener("keydown", (event) => {
+    if (event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey) return;
+    if (event.key === "+" || event.key === "=") zoom.in();
+    else if (event.key === "-") zoom.out();
+    else if (event.key === "0") zoom.reset();
+    else if (event.key === "Escape") history.length > 1 ? history.back() : location.assign("/");
+  });
+  const load = async () => {
+    try {
+      groupedLinks(linked, photo, await belongings(photo), load);
+    } catch (failure) {
+      fill(linked, h("p.soft", {}, failure.message));
+    }
+  };
+  await load();
+}
+
+function missing(sentence) {
+  fill(main, h("div.wrap", {}, h("div.empty", {}, h("h1", {}, "Nothing to see"), h("p.soft", {}, sentence), h("a.button.primary", { href: "/" }, "All photos"))));
+}
+
+await show();
