@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, update
 
 from hayloft import types
 from hayloft.clock import Clock
 from hayloft.directory.counting import Tally
 from hayloft.directory.leases import LeaseRequest, WritePolicy, lease
 from hayloft.directory.log import NewEvent, append
-from hayloft.directory.photos import existing
-from hayloft.directory.records import record_of, signed
+from hayloft.directory.photos import add, existing
+from hayloft.directory.records import PhotoRow, record_of, signed
 from hayloft.directory.schema import Status, photos
 from hayloft.directory.volumes import replicas_of
 from hayloft.errors import HayloftError, PhotoDeleted, PhotoNotFound
@@ -83,7 +83,7 @@ class Allocations:
             )
             for number, wanted in enumerate(batch[: block.count])
         ]
-        connection.execute(insert(photos), [_row(record) for record in records])
+        add(connection, [_row(record) for record in records])
         tally = Tally()
         for record in records:
             tally.add(Status.ALLOC, record.media_type, now_ms, record.size)
@@ -91,22 +91,22 @@ class Allocations:
         return records
 
 
-def _row(record: PhotoRecord) -> dict[str, Any]:
-    return {
-        "photo": record.photo,
-        "status": Status.of(record.status).value,
-        "alternate_key": record.alternate_key.value,
-        "cookie": signed(record.cookie),
-        "size": record.size,
-        "sha256": record.sha256,
-        "media_type": record.media_type,
-        "width": record.width,
-        "height": record.height,
-        "name": record.name,
-        "created_at_ms": record.created_at_ms,
-        "duplicate_of": None,
-        "is_first": False,
-    }
+def _row(record: PhotoRecord) -> PhotoRow:
+    return PhotoRow(
+        photo=record.photo,
+        status=Status.of(record.status).value,
+        alternate_key=record.alternate_key.value,
+        cookie=signed(record.cookie),
+        size=record.size,
+        sha256=record.sha256,
+        media_type=record.media_type,
+        width=record.width,
+        height=record.height,
+        name=record.name,
+        created_at_ms=record.created_at_ms,
+        duplicate_of=None,
+        is_first=False,
+    )
 
 
 class Activations:

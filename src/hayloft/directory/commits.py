@@ -8,30 +8,29 @@ in a process or in the database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from hayloft.clock import Clock
 from hayloft.directory.counting import Tally
 from hayloft.directory.log import NewEvent, append
-from hayloft.directory.photos import existing, firsts
-from hayloft.directory.records import row_of, signed, unsigned
+from hayloft.directory.photos import add, existing, firsts
+from hayloft.directory.prepared import Lookup, prepared_insert
+from hayloft.directory.records import PhotoRow, row_of, signed, unsigned
 from hayloft.directory.schema import Status, idempotency, photos, volumes
 from hayloft.errors import Conflict, HayloftError, PhotoDeleted
 from hayloft.types import Committed, EventKind, NewPhoto, PhotoId, VolumeId, sequence_of, volume_of
 
-_KEYS: Final = (
-    select(idempotency.c.key, photos.c.photo, photos.c.cookie, photos.c.duplicate_of)
-    .join_from(idempotency, photos, idempotency.c.photo == photos.c.photo)
-    .where(idempotency.c.key.in_(bindparam("wanted", expanding=True)))
+_KEYS: Final = Lookup(
+    select(idempotency.c.key, photos.c.photo, photos.c.cookie, photos.c.duplicate_of).join_from(
+        idempotency, photos, idempotency.c.photo == photos.c.photo
+    ),
+    idempotency.c.key,
 )
-_HIGH_WATER: Final = select(volumes.c.volume, volumes.c.next_sequence).where(
-    volumes.c.volume.in_(bindparam("wanted", expanding=True))
-)
-_INSERT: Final = insert(photos)
-_INSERT_KEYS: Final = insert(idempotency)
+_HIGH_WATER: Final = Lookup(select(volumes.c.volume, volumes.c.next_sequence), volumes.c.volume)
+_INSERT_KEYS: Final = prepared_insert(idempotency)
 
 
 class _Earlier(NamedTuple):
@@ -65,9 +64,8 @@ class Commits:
     def _leased(self, connection: Connection, batch: Sequence[NewPhoto]) -> set[PhotoId]:
         """The ids that have been leased to somebody."""
         doubtful = {volume_of(new.photo) for new in batch if not self._is_leased(new.photo)}
-        if doubtful:
-            for row in connection.execute(_HIGH_WATER, {"wanted": sorted(doubtful)}):
-                self._high_water[row.volume] = row.next_sequence
+        for row in _HIGH_WATER.rows(connection, sorted(doubtful)):
+            self._high_water[row.volume] = row.next_sequence
         return {new.photo for new in batch if self._is_leased(new.photo)}
 
     def _is_leased(self, photo: PhotoId) -> bool:
@@ -80,15 +78,12 @@ class _Batch:
     def __init__(self, connection: Connection, batch: Sequence[NewPhoto], *, leased: set[PhotoId]) -> None:
         self._connection = connection
         self._leased = leased
-        self._stored: dict[PhotoId, Mapping[str, Any]] = {
-            photo: row._asdict()
-            for photo, row in existing(connection, [new.photo for new in batch]).items()
-        }
+        self._stored: dict[PhotoId, Any] = dict(existing(connection, [new.photo for new in batch]))
         self._firsts = firsts(connection, {new.sha256 for new in batch if new.sha256})
         self._keys = _keys(connection, [new.idempotency_key for new in batch if new.idempotency_key])
-        self._added: list[dict[str, Any]] = []
-        self._filled: list[dict[str, Any]] = []
-        self._new_keys: list[dict[str, Any]] = []
+        self._added: list[PhotoRow] = []
+        self._filled: list[PhotoRow] = []
+        self._new_keys: list[tuple[str, PhotoId, int]] = []
         self._tally = Tally()
 
     def answer(self, new: NewPhoto) -> Committed | HayloftError:
@@ -105,19 +100,18 @@ class _Batch:
         stored = self._stored.get(new.photo)
         if stored is None:
             return self._add(new)
-        if stored["status"] == Status.ALLOC.value:
+        if stored.status == Status.ALLOC.value:
             return self._fill(new, stored)
         return _again(new, stored)
 
     def write(self, *, now_ms: int) -> None:
         """Write what the answers promise."""
-        if self._added:
-            self._connection.execute(_INSERT, self._added)
+        add(self._connection, self._added)
         for row in self._filled:
-            self._connection.execute(update(photos).where(photos.c.photo == row["photo"]).values(row))
-        if self._new_keys:
-            self._connection.execute(_INSERT_KEYS, self._new_keys)
-        uploads = [NewEvent(EventKind.UPLOADED, row["photo"]) for row in self._added + self._filled]
+            change = update(photos).where(photos.c.photo == row.photo).values(row._asdict())
+            self._connection.execute(change)
+        _INSERT_KEYS.many(self._connection, self._new_keys)
+        uploads = [NewEvent(EventKind.UPLOADED, row.photo) for row in self._added + self._filled]
         if uploads:
             append(self._connection, uploads, now_ms=now_ms)
         self._tally.write(self._connection)
@@ -127,39 +121,35 @@ class _Batch:
             return Conflict(f"Photo id {new.photo} was never leased.", photo_id=new.photo)
         return self._record(new, self._added)
 
-    def _fill(self, new: NewPhoto, stored: Mapping[str, Any]) -> Committed | HayloftError:
+    def _fill(self, new: NewPhoto, stored: Any) -> Committed | HayloftError:
         """Make an allocated photo active."""
-        if stored["cookie"] != signed(new.cookie) or stored["alternate_key"] != new.alternate_key.value:
+        if stored.cookie != signed(new.cookie) or stored.alternate_key != new.alternate_key.value:
             return _contradiction(new)
-        self._tally.add(
-            Status.ALLOC, stored["media_type"], stored["created_at_ms"], stored["size"], times=-1
-        )
+        self._tally.add(Status.ALLOC, stored.media_type, stored.created_at_ms, stored.size, times=-1)
         return self._record(new, self._filled)
 
-    def _record(self, new: NewPhoto, rows: list[dict[str, Any]]) -> Committed:
+    def _record(self, new: NewPhoto, rows: list[PhotoRow]) -> Committed:
         duplicate_of = self._firsts.get(new.sha256) if new.sha256 else None
         row = row_of(new, duplicate_of=duplicate_of)
         rows.append(row)
         self._stored[new.photo] = row
         self._tally.add(Status.ACTIVE, new.media_type, new.created_at_ms, new.size)
-        if row["is_first"]:
+        if row.is_first:
             self._firsts[new.sha256] = new.photo
         if new.idempotency_key:
-            self._keys[new.idempotency_key] = _Earlier(new.photo, row["cookie"], duplicate_of)
-            self._new_keys.append(
-                {"key": new.idempotency_key, "photo": new.photo, "created_at_ms": new.created_at_ms}
-            )
+            self._keys[new.idempotency_key] = _Earlier(new.photo, row.cookie, duplicate_of)
+            self._new_keys.append((new.idempotency_key, new.photo, new.created_at_ms))
         return Committed(photo=new.photo, cookie=new.cookie, duplicate_of=duplicate_of)
 
 
-def _again(new: NewPhoto, stored: Mapping[str, Any]) -> Committed | HayloftError:
+def _again(new: NewPhoto, stored: Any) -> Committed | HayloftError:
     """The answer to a commit of an id that was committed before."""
-    if stored["status"] == Status.DELETED.value:
+    if stored.status == Status.DELETED.value:
         return PhotoDeleted(photo_id=new.photo)
     ours = (signed(new.cookie), new.sha256, new.size, new.alternate_key.value)
-    if ours != (stored["cookie"], stored["sha256"], stored["size"], stored["alternate_key"]):
+    if ours != (stored.cookie, stored.sha256, stored.size, stored.alternate_key):
         return _contradiction(new)
-    return Committed(photo=new.photo, cookie=new.cookie, duplicate_of=stored["duplicate_of"])
+    return Committed(photo=new.photo, cookie=new.cookie, duplicate_of=stored.duplicate_of)
 
 
 def _contradiction(new: NewPhoto) -> Conflict:
@@ -167,9 +157,7 @@ def _contradiction(new: NewPhoto) -> Conflict:
 
 
 def _keys(connection: Connection, wanted: Sequence[str]) -> dict[str, _Earlier]:
-    if not wanted:
-        return {}
     return {
         row.key: _Earlier(PhotoId(row.photo), row.cookie, row.duplicate_of)
-        for row in connection.execute(_KEYS, {"wanted": list(wanted)})
+        for row in _KEYS.rows(connection, wanted)
     }

