@@ -1,7 +1,7 @@
 """Serves the pages and their modules, with a Content-Security-Policy that allows nothing else.
 
-Pages are static files: everything they show comes from the gateway's API, with the visitor's own rights. Files
-carry an ETag over their contents, so that a browser asks again and gets nothing twice.
+Pages are static files: everything they show comes from the gateway's API, with the visitor's own rights.
+Files carry an ETag over their contents, so that a browser asks again and gets nothing twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ PAGES: Final = {
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; manifest-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
