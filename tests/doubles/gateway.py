@@ -237,9 +237,7 @@ def error(status: int, code: str, *, message: str = "No.", retry_after: int | No
 
 def _http(response: web.Response) -> web.HTTPException:
     kind = {404: web.HTTPNotFound, 410: web.HTTPGone}[response.status]
-    answer = kind(body=response.body)
-    answer.content_type = "application/json"
-    return answer
+    return kind(text=response.text, content_type="application/json")
 
 
 async def hang_up(_double: GatewayDouble, request: web.Request) -> web.StreamResponse:

@@ -13,10 +13,12 @@ import typer
 
 from hayloft.cli.commands import add
 from hayloft.cli.options import URL, ApiKey, Json, Parallel, Url
-from hayloft.cli.output import error_console, say
+from hayloft.cli.output import error_console
 from hayloft.errors import HayloftError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hayloft.cli.tally import Tally
     from hayloft.client import FolderUpload
 
@@ -78,14 +80,14 @@ def run_and_tell(
 async def upload_all(run: FolderUpload, tally: Tally) -> None:
     """Count an upload's results, with a progress bar if somebody is looking."""
     async with run:
-        with _stoppable(run, tally):
-            await _watch(run, tally)
+        await _watch(run, tally)
 
 
 async def _watch(run: FolderUpload, tally: Tally) -> None:
     from hayloft.cli.progress import transfer_progress
 
-    with transfer_progress(error_console()) as progress:
+    console = error_console()
+    with transfer_progress(console) as progress, _stoppable(run, tally, console):
         task = progress.add_task("Uploading", total=None, files="")
         try:
             async for result in run:
@@ -101,7 +103,7 @@ async def _watch(run: FolderUpload, tally: Tally) -> None:
 
 
 @contextmanager
-def _stoppable(run: FolderUpload, tally: Tally) -> Iterator[None]:
+def _stoppable(run: FolderUpload, tally: Tally, console: Console) -> Iterator[None]:
     """Ctrl-C lets what is in flight finish; a second one does not wait."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -113,7 +115,7 @@ def _stoppable(run: FolderUpload, tally: Tally) -> Iterator[None]:
             return
         tally.interrupted = True
         run.stop()
-        say("Finishing the uploads in flight; press Ctrl-C again to stop at once.")
+        console.print("Finishing the uploads in flight; press Ctrl-C again to stop at once.")
 
     with suppress(NotImplementedError, ValueError, RuntimeError):
         loop.add_signal_handler(signal.SIGINT, on_interrupt)

@@ -125,7 +125,7 @@ def open_regular(path: Path) -> io.BufferedReader:
         InvalidRequest: it is a folder, a pipe, a device or the like.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidRequest(f"{printable(path)} is not a regular file.")
+        raise InvalidRequest(f"{path} is not a regular file.")
     return path.open("rb")
 
 
@@ -150,12 +150,6 @@ def clean_name(name: str) -> str:
     """A name as valid UTF-8 of bounded length: file systems allow bytes that are not."""
     valid = os.fsencode(name).decode("utf-8", "replace")
     return valid.encode()[:NAME_BYTES_MAX].decode("utf-8", "ignore")
-
-
-def printable(text: str | os.PathLike[str]) -> str:
-    """Text that is safe to show in a terminal: nothing in it can move the cursor or fail to encode."""
-    valid = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in valid)
 
 
 def _read_and_digest(file: BinaryIO, size: int, digest: hashlib._Hash) -> bytes:

@@ -1,0 +1,95 @@
+"""From the server's JSON to records and back, and what peers with fewer fields are understood to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from doubles.gateway import CREATED_AT
+from hayloft import errors
+from hayloft.client import answers
+from hayloft.types import Relation, Verdict
+
+TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+
+
+def test_times_keep_their_milliseconds_both_ways():
+    assert answers.parse_time(CREATED_AT) == TIME
+    assert answers.format_time(TIME) == CREATED_AT
+    assert answers.format_time(TIME.astimezone(timezone(timedelta(hours=5)))) == CREATED_AT
+
+
+def test_an_upload_to_a_peer_that_tells_only_the_contract():
+    photo = answers.uploaded_from({"photo_id": 5, "logical_volume": "lv-3"})
+    assert (photo.id, photo.logical_volume, photo.duplicate_of, photo.sha256) == (5, "lv-3", None, "")
+
+
+def test_a_link_has_its_smaller_end_first_whichever_side_tells():
+    told = {"relation": "copy", "score": 0.5, "method": "pdq/1", "created_at": CREATED_AT}
+    (from_large,) = answers.links_of({"photo_id": 9, "links": [{**told, "photo_id": 2}]})
+    (from_small,) = answers.links_of({"photo_id": 2, "links": [{**told, "photo_id": 9}]})
+    assert from_large == from_small
+    assert (from_small.a, from_small.b, from_small.relation) == (2, 9, Relation.COPY)
+    assert from_small.created_at_ms == round(TIME.timestamp() * 1000)
+
+
+def test_statistics_with_fields_of_a_newer_server():
+    told = {
+        "directory": {
+            "photos": 1,
+            "deleted": 0,
+            "bytes": 5,
+            "volumes": 1,
+            "writable_volumes": 1,
+            "last_event": 9,
+            "mood": "good",
+        },
+        "stores": [
+            {
+                "store": "local",
+                "free_bytes": 7,
+                "capacity_bytes": 8,
+                "volumes": [{"volume": "lv-4", "needles": 1, "size_bytes": 64, "sealed": False}],
+            }
+        ],
+        "similarity": None,
+    }
+    found = answers.statistics_from(told)
+    assert (found.directory.bytes, found.stores[0].volumes[0].volume, found.similarity) == (5, 4, None)
+
+
+async def test_records_become_the_wires_json_again(client, gateway):
+    kept = gateway.keep(b"a", "a.png")
+    document = answers.to_json(await client.info(kept.id))
+    assert document.items() <= gateway._told(kept).items()
+    link = answers.to_json(await client.set_verdict(kept.id, kept.id + 1, Verdict.SAME))
+    assert link == gateway._link(kept.id, kept.id + 1)
+
+
+async def test_filters_reach_the_server(client, gateway):
+    kept = gateway.keep(b"a")
+    gateway.keep(b"b")
+    gateway.photos[kept.id].deleted = True
+    assert [photo.id async for photo in client.photos(status="deleted")] == [kept.id]
+    assert [photo.id async for photo in client.photos(status=None, sha256=kept.sha256)] == [kept.id]
+    with pytest.raises(errors.InvalidRequest, match="none of: alloc, active, deleted"):
+        await client.photos_page(status="lost")
+
+
+async def test_more_digests_than_one_request_may_ask(client, gateway):
+    kept = [gateway.keep(b"%d" % number) for number in range(3)]
+    asked = ["00" * 32] * 1500 + [photo.sha256 for photo in kept]
+    assert await client.known(asked) == {photo.sha256: photo.id for photo in kept}
+    assert gateway.requests == [("POST", "/photos/known")] * 2
+
+
+async def test_something_else_than_hayloft_answers(client, gateway):
+    from aiohttp import web
+
+    async def greet(_double, _request):
+        return web.Response(text="Welcome!")
+
+    gateway.faults["/health"].append(greet)
+    with pytest.raises(errors.InvalidRequest, match="is there a Hayloft server"):
+        await client.health()
