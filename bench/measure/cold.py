@@ -1,0 +1,160 @@
+"""Disk reads per cold photo read: the paper's one disk operation, counted by the kernel.
+
+Caches are emptied, then every photo is read once over one connection in random order, and the counters of
+the disk under the data directory (``/proc/diskstats``: requests as the device got them, after merging, and
+sectors) are compared before and after. Whatever else reads from that disk meanwhile is counted too, so the
+median of the rounds is what to look at. nginx reading the same photos as files shows what the paper set
+out against: the directory's blocks and the inode besides the data.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import statistics
+import urllib.parse
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import contenders, machine
+from measure.bench import Bench
+from measure.collection import Collection
+from measure.contenders import Contender
+from measure.load import LoadError
+from measure.machine import SECTOR_BYTES
+from measure.photos import KIB
+from measure.reads import wait_for_ingest
+from measure.result import Measurement, PartResult, Target, Verdict, interleave
+
+PAGE_BYTES = 4096
+REQUESTS = Target(bound=1.05, side="at most")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdSample:
+    """What the disk did for each photo."""
+
+    requests: float
+    bytes: float
+    merged: float
+
+
+def run(bench: Bench) -> PartResult:
+    """Count for Hayloft and for nginx."""
+    if not machine.may_drop_caches():
+        return PartResult(
+            part="cold", title="Cold reads", notes=("Not measured: emptying the page cache needs root.",)
+        )
+    work = bench.directory("cold")
+    count = 500 if bench.quick else 3000
+    photos = Collection(name="cold", root=work / "files", serials=range(count), size=64 * KIB)
+    device = machine.block_device(work)
+    with ExitStack() as stack:
+        hayloft = stack.enter_context(contenders.hayloft(work / "data"))
+        bench.say(f"storing {count} photos of 64 KB")
+        targets = photos.upload(hayloft)
+        files = photos.write_files()
+        nginx = stack.enter_context(contenders.nginx(photos.root, work))
+        wait_for_ingest(bench, hayloft)
+        samples = interleave(
+            {
+                "hayloft": lambda: read_all(hayloft, targets, photos.size, device),
+                "nginx": lambda: read_all(nginx, files, photos.size, device),
+            },
+            rounds=max(3, bench.rounds // 2),
+            progress=bench.say,
+        )
+    needle_bytes = volume_bytes(work / "data") / count
+    bench.remove(work)
+    return PartResult(
+        part="cold",
+        title="Disk reads per cold photo read",
+        measurements=tuple(
+            Measurement(
+                what="cold reads, 64 KB",
+                contender=name,
+                unit="disk requests/photo",
+                rounds=tuple(one.requests for one in values),
+                extra={
+                    "bytes_per_photo": statistics.median(one.bytes for one in values),
+                    "merged_per_photo": statistics.median(one.merged for one in values),
+                },
+            )
+            for name, values in samples.items()
+        ),
+        verdicts=_verdicts(samples, needle_bytes, photos.size),
+        notes=(
+            f"The counters are those of the device {device}. A needle takes {needle_bytes:,.0f} bytes of "
+            f"the volume for a photo of {photos.size:,}; read in pages of {PAGE_BYTES}, it touches "
+            f"{_pages_bytes(needle_bytes):,.0f} bytes on average.",
+        ),
+    )
+
+
+def _verdicts(
+    samples: dict[str, list[ColdSample]], needle_bytes: float, photo_bytes: int
+) -> tuple[Verdict, ...]:
+    verdicts = []
+    for name, values in samples.items():
+        touched = _pages_bytes(needle_bytes if name == "hayloft" else photo_bytes)
+        for what, rounds, how in (
+            (
+                "disk requests per cold photo",
+                tuple(one.requests for one in values),
+                "caches dropped, every photo read once, /proc/diskstats",
+            ),
+            (
+                "bytes read per cold photo / bytes of the pages it lies on",
+                tuple(one.bytes / touched for one in values),
+                "the same reads: sectors against the needle's size"
+                if name == "hayloft"
+                else "the same reads",
+            ),
+        ):
+            verdicts.append(
+                Verdict(
+                    what=f"{what}, {name}",
+                    value=statistics.median(rounds),
+                    unit="",
+                    rounds=rounds,
+                    how=how,
+                    target=REQUESTS if name == "hayloft" else None,
+                )
+            )
+    return tuple(verdicts)
+
+
+def _pages_bytes(size: float) -> float:
+    """Mean size of the whole pages that hold ``size`` bytes which start anywhere on an 8-byte border."""
+    return size if size % PAGE_BYTES == 0 else size + PAGE_BYTES - 8
+
+
+def read_all(contender: Contender, targets: list[str], size: int, device: str) -> ColdSample:
+    """Empty the caches, read every photo once, and say what the disk did for it.
+
+    Raises:
+        LoadError: an answer was wrong.
+    """
+    order = random.sample(targets, len(targets))
+    address = urllib.parse.urlsplit(contender.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    machine.drop_caches()
+    before = machine.disk_counters(device)
+    for target in order:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        if answer.status != 200 or len(answer.read()) != size:
+            raise LoadError(f"{contender.name} answered {target} with {answer.status}")
+    done = machine.disk_counters(device).since(before)
+    connection.close()
+    return ColdSample(
+        requests=done.reads / len(order),
+        bytes=done.sectors_read * SECTOR_BYTES / len(order),
+        merged=done.reads_merged / len(order),
+    )
+
+
+def volume_bytes(data: Path) -> int:
+    """Bytes of all volume logs of a data directory: the largest files of it, by name ``*.log``."""
+    return sum(file.stat().st_size for file in data.rglob("*.log"))
