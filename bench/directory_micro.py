@@ -1,10 +1,11 @@
 """What a commit costs the directory: commits a second, and CPU time for each, at several concurrencies.
 
-    python bench/directory_micro.py [--seconds 3] [--concurrency 1 8 32 128] [--processes 1] [--busy] [--profile]
+    python bench/directory_micro.py [--seconds 3] [--concurrency 1 8 32 128] [--processes 1] [--busy]
+    [--profile]
 
-Every client leases ids, commits photos one after the other, and waits for each to be durable. CPU time is the
-whole process's, the clients' own loop included. ``--busy`` keeps the event loop busy beside it, as a gateway
-under load does.
+Every client leases ids, commits photos one after the other, and waits for each to be durable. CPU time
+is the whole process's, the clients' own loop included. ``--busy`` keeps the event loop busy beside it,
+as a gateway under load does.
 """
 
 from __future__ import annotations

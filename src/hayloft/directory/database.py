@@ -1,13 +1,14 @@
 """One database for the directory, on SQLite or PostgreSQL, behind two methods: ``read`` and ``write``.
 
 Work is a plain function of a SQLAlchemy ``Connection`` and runs inside one transaction; it is the same
-function for both databases. On SQLite it runs on a thread of its own, so a transaction costs one thread hop
-however many statements it has (an asynchronous driver costs one for each). On PostgreSQL it runs on the
-event loop, through SQLAlchemy's greenlets.
+function for both databases. On SQLite it runs on a thread of its own, so a transaction costs one thread
+hop however many statements it has (an asynchronous driver costs one for each). On PostgreSQL it runs on
+the event loop, through SQLAlchemy's greenlets.
 
-``write`` guarantees: the transaction is durable when it returns; write transactions of all processes follow
-one another, so what one reads no other changes before it commits, and whatever it numbers appears in that
-order. SQLite is in WAL mode with full synchronisation: readers never wait for writers. It knows no table.
+``write`` guarantees: the transaction is durable when it returns; write transactions of all processes
+follow one another, so what one reads no other changes before it commits, and whatever it numbers
+appears in that order. SQLite is in WAL mode with full synchronisation: readers never wait for writers.
+It knows no table.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ CACHE_KIB: Final = 4096
 """SQLite's private page cache for each connection: small, because the kernel's cache is shared."""
 
 CHECKPOINT_PAGES: Final = 4000
-"""Pages in SQLite's log before they are moved into the database (16 MB). The busiest pages are written to the
-log by every transaction and moved once; four times the default saves a tenth of a commit's CPU time."""
+"""Pages in SQLite's log before they are moved into the database (16 MB). The busiest pages are written
+to the log by every transaction and moved once; four times the default saves a tenth of a commit's CPU
+time."""
 
 WRITE_LOCK_KEY: Final = 0x4861_796C
 """PostgreSQL's advisory lock that write transactions take ("Hayl")."""
@@ -173,8 +175,8 @@ _TAKE_WRITE_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
 class WriteLock:
     """An exclusive lock between processes, held around SQLite's own.
 
-    SQLite's waiters poll with growing pauses and can starve; the kernel's wake as soon as the lock is free.
-    It goes away with the process that holds it.
+    SQLite's waiters poll with growing pauses and can starve; the kernel's wake as soon as the lock is
+    free. It goes away with the process that holds it.
     """
 
     def __init__(self, path: Path) -> None:

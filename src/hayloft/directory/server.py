@@ -1,0 +1,416 @@
+"""A directory over HTTP: any implementation of ``roles.Directory`` behind the directory's wire contract.
+
+Several directories may share one database. One of them is the primary; the others serve reads, and answer
+whatever writes with 307 and the same address at the primary. Commits come in batches, each with its own
+answer, so that one round trip serves many uploads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import FastAPI, Path, Query
+from pydantic import BaseModel, Field
+
+from hayloft import limits
+from hayloft.directory import wire
+from hayloft.directory.waiting import WAIT_SECONDS_MAX
+from hayloft.errors import HayloftError, InternalError
+from hayloft.roles import Directory
+from hayloft.types import (
+    PHOTO_ID_BITS,
+    EventKind,
+    NewPhoto,
+    PhotoId,
+    PhotoQuery,
+    PhotoStatus,
+    StoreHealth,
+    StoreId,
+)
+from hayloft.wire.asgi import (
+    REQUEST_ID,
+    App,
+    Lifespan,
+    Receive,
+    Scope,
+    Send,
+    application,
+    request_id_of,
+    request_id_variable,
+    send_response,
+)
+
+PhotoNumber = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
+Size = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Position = Annotated[int, Field(ge=0, lt=1 << 63)]
+PHOTO_PATH: Final = Path(ge=0, lt=1 << PHOTO_ID_BITS)
+
+READS_BY_POST: Final = frozenset({"/known"})
+"""Reads whose questions are too long for an address."""
+
+_REDIRECT: Final = 307
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """Which of the directories on one database this is."""
+
+    primary: bool = True
+    primary_url: str = ""
+    """Where the primary is; its own address if this is the primary."""
+
+
+class AllocateBody(BaseModel):
+    """A photo to be allocated."""
+
+    size: Size
+    alt_key: str = "orig"
+
+
+class PhotoBody(BaseModel):
+    """A photo by its id."""
+
+    photo_id: PhotoNumber
+
+
+class LeaseBody(BaseModel):
+    """Who wants how many ids."""
+
+    holder: Name
+    count: int = Field(gt=0, le=limits.LEASE_COUNT_MAX)
+
+
+class NewPhotoBody(BaseModel):
+    """A durable photo to be committed."""
+
+    photo_id: PhotoNumber
+    cookie: str
+    size: Size
+    sha256: str = ""
+    media_type: str
+    width: int = Field(default=0, ge=0, lt=1 << 31)
+    height: int = Field(default=0, ge=0, lt=1 << 31)
+    name: str = ""
+    alt_key: str = "orig"
+    created_at_ms: Size = 0
+    idempotency_key: str | None = None
+
+    def value(self) -> NewPhoto:
+        """The same, in our types."""
+        return NewPhoto(
+            photo=PhotoId(self.photo_id),
+            cookie=wire.cookie_from(self.cookie),
+            size=self.size,
+            sha256=wire.digest_from(self.sha256),
+            media_type=self.media_type,
+            width=self.width,
+            height=self.height,
+            name=self.name,
+            alternate_key=wire.alternate_key_from(self.alt_key),
+            created_at_ms=self.created_at_ms,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+class CommitBody(BaseModel):
+    """Photos to be committed."""
+
+    photos: list[NewPhotoBody] = Field(max_length=limits.COMMIT_BATCH_PHOTOS_MAX)
+
+
+class KnownBody(BaseModel):
+    """Digests to look for."""
+
+    sha256: list[str] = Field(max_length=limits.PAGE_PHOTOS_MAX)
+
+
+class HeartbeatBody(BaseModel):
+    """A store's account of itself, and where it is."""
+
+    health: StoreHealth
+    url: str | None = None
+
+
+class WritableBody(BaseModel):
+    """Whether a volume takes writes."""
+
+    logical_volume: str
+    writable: bool
+
+
+class FailureBody(BaseModel):
+    """A replica that failed."""
+
+    logical_volume: str
+    store: Name
+    reason: str = Field(max_length=4096)
+
+
+class EventBody(BaseModel):
+    """An event to be appended."""
+
+    kind: EventKind
+    photo_id: PhotoNumber
+    payload: dict[str, Any] = Field(default_factory=dict)
+
+
+class PositionBody(BaseModel):
+    """How far a consumer has got."""
+
+    position: Position
+
+
+class ParkBody(BaseModel):
+    """An event that a consumer cannot deal with."""
+
+    event: dict[str, Any]
+    reason: str = Field(max_length=65_536)
+
+
+class RetryBody(BaseModel):
+    """Which parked event to deliver again; all of them if none is named."""
+
+    position: Position | None = None
+
+
+def directory_application(
+    directory: Directory, *, version: str = "1", mode: Mode | None = None, lifespan: Lifespan | None = None
+) -> App:
+    """The ASGI application that serves this directory."""
+    mode = mode or Mode()
+    app = application(title="Hayloft directory", version=version, lifespan=lifespan)
+    _add_health(app, version, mode)
+    _add_contract(app, directory)
+    _add_photos(app, directory)
+    _add_volumes(app, directory)
+    _add_events(app, directory)
+    _add_consumers(app, directory)
+    return app if mode.primary else _Replica(app, mode.primary_url.rstrip("/"))
+
+
+class _Replica:
+    """Passes reads on, and sends writes to the primary."""
+
+    def __init__(self, app: App, primary_url: str) -> None:
+        self._app = app
+        self._primary_url = primary_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and _is_write(scope):
+            query = scope["query_string"].decode("latin-1")
+            address = self._primary_url + scope["path"] + (f"?{query}" if query else "")
+            headers = [("location", address), (REQUEST_ID, request_id_of(scope))]
+            await send_response(send, _REDIRECT, b"", headers)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_write(scope: Scope) -> bool:
+    return scope["method"] not in {"GET", "HEAD"} and scope["path"] not in READS_BY_POST
+
+
+def _add_health(app: FastAPI, version: str, mode: Mode) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """Alive, and in which mode."""
+        return {
+            "service": "directory",
+            "status": "ok",
+            "version": version,
+            "mode": "primary" if mode.primary else "replica",
+            "primary_directory": mode.primary_url,
+        }
+
+
+def _add_contract(app: FastAPI, directory: Directory) -> None:
+    @app.post("/allocate_write")
+    async def allocate_write(body: AllocateBody) -> dict[str, Any]:
+        """An id, a cookie and a place for a photo, which is then in status ``alloc``."""
+        key = wire.alternate_key_from(body.alt_key)
+        return wire.record_to_json(await directory.allocate(size=body.size, alternate_key=key))
+
+    @app.post("/commit_write")
+    async def commit_write(body: PhotoBody) -> dict[str, Any]:
+        """Make an allocated photo active."""
+        record = await directory.commit_allocated(PhotoId(body.photo_id))
+        return {**wire.record_to_json(record), "status": "committed"}
+
+    @app.post("/delete")
+    async def delete(body: PhotoBody) -> dict[str, Any]:
+        """Delete a photo for good; ``before`` is its record as it was."""
+        before = await directory.delete(PhotoId(body.photo_id))
+        return {"status": "deleted", "photo_id": body.photo_id, "before": wire.record_to_json(before)}
+
+    @app.get("/photo/{photo_id}")
+    async def photo(photo_id: Annotated[int, PHOTO_PATH]) -> dict[str, Any]:
+        """A photo's record."""
+        return wire.record_to_json(await directory.photo(PhotoId(photo_id)))
+
+
+def _add_photos(app: FastAPI, directory: Directory) -> None:
+    @app.get("/photos")
+    async def photos(
+        cursor: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=limits.PAGE_PHOTOS_MAX)] = limits.PAGE_PHOTOS_MAX,
+        status: Literal["alloc", "active", "deleted", "any"] = "any",
+        media_type: str | None = None,
+        created_from_ms: Annotated[int | None, Query(alias="from", ge=0, lt=1 << PHOTO_ID_BITS)] = None,
+        created_until_ms: Annotated[int | None, Query(alias="until", ge=0, lt=1 << PHOTO_ID_BITS)] = None,
+        order: Literal["asc", "desc"] = "asc",
+        sha256: str | None = None,
+    ) -> dict[str, Any]:
+        """One page of photos, and how many there are in all."""
+        query = PhotoQuery(
+            status=None if status == "any" else PhotoStatus(status),
+            media_type=media_type,
+            created_from_ms=created_from_ms,
+            created_until_ms=created_until_ms,
+            sha256=None if sha256 is None else wire.digest_from(sha256),
+            newest_first=order == "desc",
+            cursor=cursor,
+            limit=limit,
+        )
+        page = await directory.photos(query)
+        return {
+            "total": page.total,
+            "photos": [wire.record_to_json(record) for record in page.photos],
+            "next_cursor": page.next_cursor,
+        }
+
+    @app.post("/lease")
+    async def lease(body: LeaseBody) -> Any:
+        """A block of ids in a writable volume."""
+        return wire.LEASE.dump_python(
+            await directory.lease(holder=body.holder, count=body.count), mode="json"
+        )
+
+    @app.post("/commit")
+    async def commit(body: CommitBody) -> dict[str, Any]:
+        """Commit photos; each has its own answer."""
+        news = [photo.value() for photo in body.photos]
+        answers = await asyncio.gather(*map(directory.commit, news), return_exceptions=True)
+        return {"results": [_outcome(answer) for answer in answers]}
+
+    @app.post("/known")
+    async def known(body: KnownBody) -> dict[str, Any]:
+        """The oldest active photo for each digest that is here."""
+        found = await directory.known([wire.digest_from(text) for text in body.sha256])
+        return {"known": {digest.hex(): photo for digest, photo in found.items()}}
+
+    @app.get("/statistics")
+    async def statistics() -> Any:
+        """Totals."""
+        return wire.STATISTICS.dump_python(await directory.statistics(), mode="json")
+
+
+def _outcome(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, HayloftError):
+        return wire.error_to_json(answer, request_id_variable.get())
+    if isinstance(answer, Exception):
+        return wire.error_to_json(InternalError(), request_id_variable.get())
+    if isinstance(answer, BaseException):
+        raise answer
+    return wire.committed_to_json(answer)
+
+
+def _add_volumes(app: FastAPI, directory: Directory) -> None:
+    @app.get("/placements")
+    async def placements() -> Any:
+        """All volumes with their replicas."""
+        return wire.PLACEMENTS.dump_python(await directory.placements(), mode="json")
+
+    @app.get("/placement/{logical_volume}")
+    async def placement(logical_volume: str) -> Any:
+        """One volume with its replicas."""
+        volume = wire.volume_from(logical_volume)
+        return wire.PLACEMENT.dump_python(await directory.placement(volume), mode="json")
+
+    @app.get("/stores")
+    async def stores() -> Any:
+        """All stores that ever sent a heartbeat."""
+        return wire.STORES.dump_python(await directory.stores(), mode="json")
+
+    @app.post("/register")
+    async def register(body: HeartbeatBody) -> dict[str, str]:
+        """A store's heartbeat."""
+        await directory.register(body.health, url=body.url)
+        return {"status": "registered"}
+
+    @app.post("/writable")
+    async def writable(body: WritableBody) -> dict[str, str]:
+        """Put a volume into, or take it out of, the writable set."""
+        await directory.set_writable(wire.volume_from(body.logical_volume), body.writable)
+        return {"status": "changed"}
+
+    @app.post("/failure")
+    async def failure(body: FailureBody) -> dict[str, str]:
+        """Report a replica that failed."""
+        volume = wire.volume_from(body.logical_volume)
+        await directory.report_failure(volume, StoreId(body.store), body.reason)
+        return {"status": "reported"}
+
+
+def _add_events(app: FastAPI, directory: Directory) -> None:
+    @app.get("/events")
+    async def events(
+        after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
+        limit: Annotated[int, Query(ge=1, le=limits.PAGE_EVENTS_MAX)] = 1000,
+        wait_seconds: Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)] = 0.0,
+    ) -> dict[str, Any]:
+        """Events past a position, in order, waiting for the first if asked to."""
+        found = await directory.events(after=after, limit=limit, wait_seconds=wait_seconds)
+        return {"events": wire.EVENTS.dump_python(found, mode="json")}
+
+    @app.post("/events")
+    async def append(body: EventBody) -> dict[str, int]:
+        """Append an event."""
+        return {"position": await directory.append_event(body.kind, PhotoId(body.photo_id), body.payload)}
+
+
+def _add_consumers(app: FastAPI, directory: Directory) -> None:
+    @app.get("/consumers/{consumer}")
+    async def position(consumer: Name) -> dict[str, int]:
+        """How far a consumer has got."""
+        return {"position": await directory.position(consumer)}
+
+    @app.put("/consumers/{consumer}")
+    async def advance(consumer: Name, body: PositionBody) -> dict[str, int]:
+        """Remember how far a consumer has got."""
+        await directory.advance(consumer, body.position)
+        return {"position": body.position}
+
+    @app.get("/consumers/{consumer}/parked")
+    async def parked(
+        consumer: Name, limit: Annotated[int, Query(ge=1, le=limits.PAGE_EVENTS_MAX)] = 1000
+    ) -> dict[str, Any]:
+        """Events that a consumer could not deal with."""
+        found = await directory.parked(consumer, limit=limit)
+        return {"parked": wire.PARKED.dump_python(found, mode="json")}
+
+    @app.post("/consumers/{consumer}/parked")
+    async def park(consumer: Name, body: ParkBody) -> dict[str, str]:
+        """Set an event aside."""
+        await directory.park(consumer, wire.EVENT.validate_python(body.event), body.reason)
+        return {"status": "parked"}
+
+    @app.delete("/consumers/{consumer}/parked/{position}")
+    async def unpark(consumer: Name, position: Position) -> dict[str, str]:
+        """A parked event has been dealt with."""
+        await directory.unpark(consumer, position)
+        return {"status": "dealt with"}
+
+    @app.post("/consumers/{consumer}/retry")
+    async def retry(consumer: Name, body: RetryBody) -> dict[str, int]:
+        """Have parked events delivered once more."""
+        return {"due": await directory.retry(consumer, body.position)}
+
+    @app.get("/consumers/{consumer}/due")
+    async def due(
+        consumer: Name, limit: Annotated[int, Query(ge=1, le=limits.PAGE_EVENTS_MAX)] = 1000
+    ) -> dict[str, Any]:
+        """Parked events that are to be delivered once more."""
+        return {"events": wire.EVENTS.dump_python(await directory.due(consumer, limit=limit), mode="json")}
