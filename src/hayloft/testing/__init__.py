@@ -1,1 +1,1 @@
-"""What tests of Hayloft need, shipped so that its users can test against it too."""
+"""What users and the project's own tests test against: shipped, so that it stays true."""

@@ -356,6 +356,16 @@ class MemoryDirectory:
         """A replica failed."""
         await self.set_writable(volume, False)
 
+    async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
+        """Record what a photo's file says about it."""
+        record = self._records.get(photo)
+        if record is not None and record.status is PhotoStatus.ACTIVE:
+            self._details[photo] = details
+
+    async def details(self, photos: Sequence[PhotoId]) -> Mapping[PhotoId, PhotoDetails]:
+        """The details of those of the photos that have been recorded."""
+        return {photo: self._details[photo] for photo in photos if photo in self._details}
+
     async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
         """Append to the log."""
         position = len(self._events) + 1

@@ -9,7 +9,6 @@ photos beyond their needles.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence as Sequences
 from contextlib import contextmanager
@@ -300,22 +299,26 @@ class Volume:
             index.reserve(slot for change in batch.changes for slot, _entry in change.stores)
             log.write(batch.start, batch.records)
         except OSError as failure:
-            with contextlib.suppress(OSError):  # The next holder of the lock cuts it off instead.
-                log.file.truncate(batch.start)
-            if failure.errno not in DISK_FULL:
-                self._ban(generation)
+            self._roll_back(generation, batch, banned=failure.errno not in DISK_FULL)
             raise
         try:
             log.file.sync()
         except OSError as failure:
-            self._ban(generation)
-            with contextlib.suppress(OSError):
-                log.file.truncate(batch.start)
+            self._roll_back(generation, batch, banned=True)
             raise self._banned() from failure
         index.words[TAIL] = batch.end
         for change in batch.changes:
             recovery.apply(index, change)
         index.words[APPLIED] = batch.end
+
+    def _roll_back(self, generation: Generation, batch: Batch, *, banned: bool) -> None:
+        """Cut off what was written, durably: what is refused now must not appear after a power cut."""
+        if banned:
+            self._ban(generation)
+        try:
+            recovery.settle(generation.log, generation.index, batch.start)
+        except OSError:
+            self._ban(generation)
 
     def _checkpoint(self, generation: Generation) -> None:
         try:
