@@ -21,15 +21,19 @@ from hayloft.types import (
     Event,
     EventKind,
     Existence,
+    GroupPage,
     KnownStore,
     Lease,
     Link,
     LinkPage,
+    MadePicture,
     NeedleMetadata,
     Neighbour,
     NewNeedle,
     NewPhoto,
     ParkedEvent,
+    PhotoGroup,
+    PhotoDetails,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -247,6 +251,14 @@ class Directory(Protocol):
         """A replica failed: the volume takes no writes until it is mended."""
         ...
 
+    async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
+        """Record what a photo's file says about it; nothing for a photo that is not active any more."""
+        ...
+
+    async def details(self, photos: Sequence[PhotoId]) -> Mapping[PhotoId, PhotoDetails]:
+        """The details of those of the photos (at most ``limits.PAGE_PHOTOS_MAX``) that have been recorded."""
+        ...
+
     async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
         """Append to the event log; returns the position."""
         ...
@@ -336,12 +348,87 @@ class Similarity(Protocol):
         """Record a person's verdict on a pair (None takes it back); it wins over any computation."""
         ...
 
+    async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:
+        """Photos that are the same, all in all, by their smallest id.
+
+        Groups are connected components over ``duplicate`` and verified ``copy`` links and verdicts
+        ``same``; with ``relation=duplicate`` over equal bytes alone. Photos that a person called
+        ``different`` are never in one group.
+
+        Raises:
+            InvalidRequest: ``relation`` is ``similar``, or the cursor is not one of this server's.
+        """
+        ...
+
+    async def group_of(self, photo: PhotoId) -> PhotoGroup:
+        """The photo's group; a photo that is like no other is a group of its own.
+
+        Raises:
+            PhotoNotFound: the photo has not been fingerprinted.
+        """
+        ...
+
+    async def rebuild(self) -> None:
+        """Make the indexes anew from what is recorded, in the background; ``status`` says how far it is."""
+        ...
+
     async def status(self) -> SimilarityStatus:
         """How far ingest has got."""
         ...
 
     async def close(self) -> None:
         """Finish what is in flight, release files."""
+        ...
+
+
+class Renditions(Protocol):
+    """Makes a photo's smaller sizes and stores them beside it, and makes pictures to order."""
+
+    async def make(self, photo: PhotoId) -> PhotoDetails:
+        """Make and store all renditions of a photo and record its details, unless that has been done.
+
+        A photo that cannot be decoded is recorded as such; the answer's ``failure`` says why.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted: it is not there, or no more.
+            ReplicasFailed: its bytes cannot be had.
+            StorageFull: there is no room for renditions; the details were recorded.
+        """
+        ...
+
+    async def rendition(self, photo: PhotoId, alternate_key: AlternateKey) -> MadePicture:
+        """One rendition that is not stored yet, made now; all are stored if there is room.
+
+        For one that a photo is too small for, the largest that it has.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted, ReplicasFailed: as for ``make``.
+            UnsupportedMedia, ImageTooLarge: the photo cannot be decoded.
+            Overloaded: too much is being made already.
+        """
+        ...
+
+    async def picture(self, photo: PhotoId, order: str) -> MadePicture:
+        """A picture to order: ``region/size/rotation/quality.format`` (IIIF Image API 3.0, section 4).
+
+        Raises:
+            InvalidRequest: the order makes no sense, or is beyond what is made to order.
+            PhotoNotFound, PhotoDeleted, ReplicasFailed, UnsupportedMedia, ImageTooLarge, Overloaded: as
+                for ``rendition``.
+        """
+        ...
+
+    async def information(self, photo: PhotoId, *, address: str) -> Mapping[str, Any]:
+        """The information document (IIIF Image API 3.0, section 5) of the photo served at ``address``.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted, ReplicasFailed, UnsupportedMedia, ImageTooLarge, Overloaded: as
+                for ``rendition``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the decoders."""
         ...
 
 

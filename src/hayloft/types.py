@@ -338,6 +338,16 @@ class PhotoDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadePicture:
+    """An encoded picture that was made of a photo."""
+
+    data: bytes
+    media_type: str
+    canonical: str = ""
+    """The shortest order for the same picture (IIIF Image API 3.0, section 4.7); empty for a rendition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoQuery:
     """Which photos to list, oldest first by time of creation; ``cursor`` continues where a page ended."""
 
@@ -443,6 +453,27 @@ class LinkPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoGroup:
+    """Photos that are the same photo: connected by equal bytes, verified copies and people's word."""
+
+    group: PhotoId
+    """The smallest id of its photos; changes when that one leaves."""
+    photos: tuple[PhotoId, ...]
+    """All of them, in order of their ids."""
+    best: PhotoId
+    """The one to keep if only one were kept: the fullest view, then the largest, then the sharpest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPage:
+    """One page of all groups, by their smallest id."""
+
+    groups: tuple[PhotoGroup, ...]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """A photo near another one."""
 
@@ -472,3 +503,11 @@ class SimilarityStatus:
     """Events not dealt with yet."""
     photos_per_second: float = 0.0
     """Recent ingest rate."""
+    seconds_left: float | None = None
+    """What is pending at the recent rate; None when nothing is known of either."""
+    embedder: str = ""
+    """What says which photos are alike, with its version; empty if nothing does."""
+    embedded: int = 0
+    """Photos that have been seen by that embedder."""
+    rebuilding: float | None = None
+    """How far a rebuild in the background is, 0 to 1; None when there is none."""

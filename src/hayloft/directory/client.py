@@ -28,6 +28,7 @@ from hayloft.types import (
     Lease,
     NewPhoto,
     ParkedEvent,
+    PhotoDetails,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -38,6 +39,7 @@ from hayloft.types import (
     VolumeId,
     volume_name,
 )
+from hayloft.wire.details import details_to_json
 from hayloft.wire.session import Patience, Session
 
 POLL_SECONDS_MAX: Final = 20.0
@@ -98,6 +100,16 @@ class DirectoryClient:
         body = {"sha256": [digest.hex() for digest in digests]}
         told = await self._post("/known", body, repeatable=True)
         return {bytes.fromhex(digest): PhotoId(photo) for digest, photo in told["known"].items()}
+
+    async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
+        """Record what a photo's file says about it."""
+        body = {"photo_id": photo, "details": details_to_json(details)}
+        await self._session.request("PUT", "/details", body=body)
+
+    async def details(self, photos: Sequence[PhotoId]) -> Mapping[PhotoId, PhotoDetails]:
+        """The details of those of the photos that have been recorded."""
+        told = await self._post("/details", {"photo_ids": list(photos)}, repeatable=True)
+        return {PhotoId(int(photo)): wire.details_from(one) for photo, one in told["details"].items()}
 
     async def statistics(self) -> DirectoryStatistics:
         """Totals."""

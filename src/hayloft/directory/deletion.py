@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, select, update
 
 from hayloft.clock import Clock
+from hayloft.directory import details
 from hayloft.directory.counting import Tally
 from hayloft.directory.log import NewEvent, append
 from hayloft.directory.photos import existing
@@ -67,6 +68,7 @@ class Deletions:
 
     def _delete(self, connection: Connection, rows: Sequence[Any]) -> None:
         connection.execute(_DELETE, [{"of_photo": row.photo} for row in rows])
+        details.forget(connection, [PhotoId(row.photo) for row in rows])
         for row in rows:
             if row.is_first:
                 _promote(connection, row.sha256)

@@ -8,6 +8,7 @@ wrong: several ``LocalDirectory`` objects on one database are one directory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,12 +17,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from hayloft.clock import Clock, SystemClock
-from hayloft.directory import leases, listing, log, parking, photos, volumes
+from hayloft.directory import details, leases, listing, log, parking, photos, volumes
 from hayloft.directory.allocation import Activations, Allocation, Allocations
 from hayloft.directory.commits import Commits
 from hayloft.directory.counting import totals
 from hayloft.directory.database import Database, open_database
 from hayloft.directory.deletion import Deletions
+from hayloft.directory.details import Told
 from hayloft.directory.leases import LeaseRequest, WritePolicy
 from hayloft.directory.records import SHA256_BYTES, check, check_text
 from hayloft.directory.schema import Status
@@ -39,6 +41,7 @@ from hayloft.types import (
     Lease,
     NewPhoto,
     ParkedEvent,
+    PhotoDetails,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -133,6 +136,16 @@ class LocalDirectory:
             raise InvalidRequest("A SHA-256 digest has 32 bytes.")
         return await self._database.read(lambda connection: photos.firsts(connection, set(digests)))
 
+    async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
+        """Record what a photo's file says about it; nothing for a photo that is not active."""
+        await self._transactions.apply(_SET_DETAILS, Told(photo, details))
+
+    async def details(self, photos: Sequence[PhotoId]) -> Mapping[PhotoId, PhotoDetails]:
+        """The details of those of the photos that have been recorded."""
+        if len(photos) > PAGE_PHOTOS_MAX:
+            raise InvalidRequest(f"Ask for at most {PAGE_PHOTOS_MAX} photos.", limit=PAGE_PHOTOS_MAX)
+        return await self._database.read(lambda connection: details.of_photos(connection, photos))
+
     async def statistics(self) -> DirectoryStatistics:
         """Totals."""
         return await self._database.read(_statistics)
@@ -187,12 +200,12 @@ class LocalDirectory:
 
     async def advance(self, consumer: str, position: int) -> None:
         """Remember durably how far a consumer has got; it never goes back."""
-        _check_name(consumer)
+        _check_consumer(consumer)
         await self._transactions.apply(_ADVANCE, log.Advance(consumer, position))
 
     async def park(self, consumer: str, event: Event, reason: str) -> None:
         """Set an event that a consumer cannot deal with aside."""
-        _check_name(consumer)
+        _check_consumer(consumer)
         check_text(reason)
         await self._transactions.apply(
             _PARK, parking.Parking(consumer, event.position, reason, self._clock.now_ms())
@@ -226,6 +239,10 @@ class LocalDirectory:
         return log.append(connection, [event], now_ms=self._clock.now_ms())
 
 
+_SET_DETAILS: Final = one_by_one(details.record)
+_CONSUMER_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
+"""Consumers are named by programs, and their names stand in addresses."""
+
 _REGISTER: Final = one_by_one(volumes.register)
 _SET_WRITABLE: Final = one_by_one(volumes.set_writable)
 _REPORT_FAILURE: Final = one_by_one(volumes.report_failure)
@@ -239,6 +256,11 @@ def _check_name(name: str) -> None:
     if not 0 < len(name) <= 255:
         raise InvalidRequest("A name has 1 to 255 characters.")
     check_text(name)
+
+
+def _check_consumer(name: str) -> None:
+    if not _CONSUMER_NAME.fullmatch(name):
+        raise InvalidRequest("A consumer's name is 1 to 255 letters, digits, dots, hyphens, underscores.")
 
 
 def _statistics(connection: Connection) -> DirectoryStatistics:

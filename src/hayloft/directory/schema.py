@@ -190,4 +190,12 @@ parked: Final = Table(
 )
 """Events that a consumer could not deal with; ``due`` ones are to be delivered once more."""
 
+photo_details: Final = Table(
+    "photo_details",
+    metadata,
+    Column("photo", _Big, primary_key=True, autoincrement=False),
+    Column("details", Text, nullable=False),
+)
+"""What photos' files say about them, as JSON; a row goes with its photo."""
+
 EVENT_COUNTER: Final = "event"

@@ -41,6 +41,7 @@ from hayloft.wire.asgi import (
     request_id_variable,
     send_response,
 )
+from hayloft.wire.details import details_to_json
 
 PhotoNumber = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
 Size = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
@@ -48,7 +49,7 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Position = Annotated[int, Field(ge=0, lt=1 << 63)]
 PHOTO_PATH: Final = Path(ge=0, lt=1 << PHOTO_ID_BITS)
 
-READS_BY_POST: Final = frozenset({"/known"})
+READS_BY_POST: Final = frozenset({"/known", "/details"})
 """Reads whose questions are too long for an address."""
 
 _REDIRECT: Final = 307
@@ -125,6 +126,19 @@ class KnownBody(BaseModel):
     """Digests to look for."""
 
     sha256: list[str] = Field(max_length=limits.PAGE_PHOTOS_MAX)
+
+
+class DetailsBody(BaseModel):
+    """What a photo's file says about it."""
+
+    photo_id: PhotoNumber
+    details: dict[str, Any]
+
+
+class PhotosBody(BaseModel):
+    """Photos by their ids."""
+
+    photo_ids: list[PhotoNumber] = Field(max_length=limits.PAGE_PHOTOS_MAX)
 
 
 class HeartbeatBody(BaseModel):
@@ -210,7 +224,9 @@ class _Replica:
 
 
 def _is_write(scope: Scope) -> bool:
-    return scope["method"] not in {"GET", "HEAD"} and scope["path"] not in READS_BY_POST
+    if scope["method"] == "POST" and scope["path"] in READS_BY_POST:
+        return False
+    return scope["method"] not in {"GET", "HEAD"}
 
 
 def _add_health(app: FastAPI, version: str, mode: Mode) -> None:
@@ -300,6 +316,18 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
         """The oldest active photo for each digest that is here."""
         found = await directory.known([wire.digest_from(text) for text in body.sha256])
         return {"known": {digest.hex(): photo for digest, photo in found.items()}}
+
+    @app.put("/details")
+    async def set_details(body: DetailsBody) -> dict[str, str]:
+        """Record what a photo's file says about it."""
+        await directory.set_details(PhotoId(body.photo_id), wire.details_from(body.details))
+        return {"status": "recorded"}
+
+    @app.post("/details")
+    async def details(body: PhotosBody) -> dict[str, Any]:
+        """What the files of those photos say that have been looked at."""
+        found = await directory.details([PhotoId(number) for number in body.photo_ids])
+        return {"details": {photo: details_to_json(told) for photo, told in found.items()}}
 
     @app.get("/statistics")
     async def statistics() -> Any:

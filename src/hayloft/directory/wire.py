@@ -23,6 +23,7 @@ from hayloft.types import (
     Lease,
     NewPhoto,
     ParkedEvent,
+    PhotoDetails,
     PhotoId,
     PhotoRecord,
     PhotoStatus,
@@ -36,6 +37,7 @@ from hayloft.types import (
     volume_name,
     volume_of,
 )
+from hayloft.wire.details import details_from_json
 from hayloft.wire.errors import from_response, to_body
 
 LEASE: Final = TypeAdapter(Lease)
@@ -48,6 +50,18 @@ EVENTS: Final = TypeAdapter(tuple[Event, ...])
 PARKED: Final = TypeAdapter(tuple[ParkedEvent, ...])
 STATISTICS: Final = TypeAdapter(DirectoryStatistics)
 """Values whose fields are numbers, names and truths: they cross the wire as they are."""
+
+
+def details_from(told: dict[str, Any]) -> PhotoDetails:
+    """A photo's details.
+
+    Raises:
+        InvalidRequest: these are none.
+    """
+    try:
+        return details_from_json(told)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest("These are no photo's details.", field="details") from error
 
 
 def record_to_json(record: PhotoRecord) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Source:
                 header = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="none")
                 self._exif = _exif_of(header, data)
             check_size(header.width, header.height, pixels_max)
+            self._has_profile = has(header, _ICC)
             self.header = self._describe(header)
 
     def _describe(self, image: pyvips.Image) -> Header:
@@ -94,15 +95,17 @@ class Source:
         options: dict[str, Any] = {
             "height": height,
             "size": "force" if force else "down",
-            "output_profile": SRGB,
             "fail_on": "none",
         }
+        if self._has_profile:
+            # Not for the others: libvips would take a slow way round for pictures that are in sRGB already.
+            options["output_profile"] = SRGB
         with decoding():
             if self._frame is not None:
                 shrunk = self._frame.thumbnail_image(width, **options)
             else:
                 shrunk = pyvips.Image.thumbnail_buffer(self._data, width, **options)
-            return eight_bits(shrunk).copy_memory()
+            return (eight_bits(shrunk) if self._has_profile else in_srgb(shrunk)).copy_memory()
 
     def shrunk(self, shrink: int) -> pyvips.Image:
         """The picture as it lies in the file (not upright, its own colours), shrunk on load if it can be.

@@ -8,11 +8,12 @@ picture again and are not made; a reader that asks for one is given the largest 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hayloft.config import RenditionSettings
+from hayloft.renditions.made import Rendition
 from hayloft.types import AlternateKey
 
 SMALLEST_FIRST: Final = (AlternateKey.THUMB, AlternateKey.SMALL, AlternateKey.MEDIUM, AlternateKey.LARGE)
@@ -53,6 +54,8 @@ def plan(width: int, height: int, settings: RenditionSettings) -> tuple[Planned,
     return tuple(reversed(planned))
 
 
-def substitutes(asked: AlternateKey) -> tuple[AlternateKey, ...]:
-    """Renditions smaller than the one asked for, largest first: what answers for it if it was not made."""
-    return tuple(reversed(SMALLEST_FIRST[: SMALLEST_FIRST.index(asked)]))
+def answering(asked: AlternateKey, renditions: Sequence[Rendition]) -> Rendition:
+    """The rendition that answers for the one asked for, of those made, largest first; there is one."""
+    wanted = SMALLEST_FIRST.index(asked)
+    smaller = [one for one in renditions if SMALLEST_FIRST.index(one.alternate_key) <= wanted]
+    return smaller[0] if smaller else renditions[-1]

@@ -33,6 +33,7 @@ from hayloft.types import (
     Neighbour,
     NewNeedle,
     NewPhoto,
+    PhotoDetails,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -213,6 +214,7 @@ class MemoryDirectory:
         self._holders: dict[str, VolumeId] = {}
         self._photos: dict[PhotoId, PhotoRecord] = {}
         self._idempotent: dict[str, PhotoId] = {}
+        self._details: dict[PhotoId, PhotoDetails] = {}
         self._events: list[Event] = []
         self._positions: dict[str, int] = {}
 
@@ -291,6 +293,7 @@ class MemoryDirectory:
         before = await self.photo(photo)
         if before.status is not PhotoStatus.DELETED:
             self._photos[photo] = replace(before, status=PhotoStatus.DELETED)
+            self._details.pop(photo, None)
             await self.append_event(EventKind.DELETED, photo, {})
         return before
 
@@ -358,7 +361,7 @@ class MemoryDirectory:
 
     async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
         """Record what a photo's file says about it."""
-        record = self._records.get(photo)
+        record = self._photos.get(photo)
         if record is not None and record.status is PhotoStatus.ACTIVE:
             self._details[photo] = details
 

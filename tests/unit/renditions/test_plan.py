@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hayloft.config import RenditionSettings
-from hayloft.renditions.plan import plan, substitutes
+from hayloft.renditions.made import Rendition
+from hayloft.renditions.plan import answering, plan
 from hayloft.types import AlternateKey
 
 SETTINGS = RenditionSettings()
@@ -41,8 +42,13 @@ def test_only_the_first_may_be_as_large_as_the_photo(width: int, height: int) ->
 
 
 def test_what_answers_for_a_rendition_that_was_not_needed() -> None:
-    assert substitutes(AlternateKey.LARGE) == (AlternateKey.MEDIUM, AlternateKey.SMALL, AlternateKey.THUMB)
-    assert substitutes(AlternateKey.THUMB) == ()
+    medium, thumb = (
+        Rendition(alternate_key=key, media_type="image/webp", data=b"", width=1, height=1)
+        for key in (AlternateKey.MEDIUM, AlternateKey.THUMB)
+    )
+    assert answering(AlternateKey.LARGE, [medium, thumb]) is medium
+    assert answering(AlternateKey.SMALL, [medium, thumb]) is thumb
+    assert answering(AlternateKey.SMALL, [medium]) is medium
 
 
 def test_sizes_must_grow() -> None:
