@@ -57,6 +57,11 @@ _WRITABLE: Final = (
     .where(volumes.c.writable, ~volumes.c.sealed, volumes.c.next_sequence < limits.SEQUENCES_PER_VOLUME_MAX)
     .order_by(volumes.c.volume)
 )
+_ON_FULL_STORES: Final = (
+    select(placements.c.volume)
+    .join_from(placements, stores, placements.c.store == stores.c.store)
+    .where(stores.c.free_bytes <= bindparam("least"))
+)
 _RIVALS: Final = (
     select(leases.c.volume, func.count().label("holders"))
     .where(leases.c.holder != bindparam("holder"), leases.c.leased_at_ms > bindparam("fresh_ms"))
@@ -86,7 +91,8 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
         StorageFull: there is no writable volume and no store has room for a new one.
         RoleUnavailable: there is no writable volume and no store is known.
     """
-    chosen = _choose(connection, request, writable_volumes(connection, policy, now_ms=request.now_ms))
+    writable = _writable(connection, policy, now_ms=request.now_ms)
+    chosen = _choose(connection, request, writable)
     count = min(request.number, limits.SEQUENCES_PER_VOLUME_MAX - chosen.next_sequence)
     connection.execute(_ADVANCE, {"chosen": chosen.volume, "count": count})
     _remember(connection, request, chosen.volume)
@@ -98,24 +104,29 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
     )
 
 
-def writable_volumes(connection: Connection, policy: WritePolicy, *, now_ms: int) -> list[Row[Any]]:
-    """The volumes that take writes, after new ones have been made for those that are missing.
+def _writable(connection: Connection, policy: WritePolicy, *, now_ms: int) -> list[Row[Any]]:
+    """The volumes to choose from, after new ones have been made for those that are missing.
 
-    Raises:
-        StorageFull, RoleUnavailable: as for ``lease``.
+    Volumes with a replica on a full store are chosen only when there are no others: the store will refuse
+    the append, unless it has got room since its last heartbeat.
     """
-    found = list(connection.execute(_WRITABLE).all())
+    found, crowded = _writable_now(connection, policy)
     missing = policy.writable_max - len(found)
-    if missing <= 0:
-        return found
-    spaces = _spaces(connection, policy, now_ms)
+    spaces = _spaces(connection, policy, now_ms) if missing > 0 else []
     if spaces:
         for _ in range(missing):
             spaces = _create(connection, policy, spaces, now_ms)
-        return list(connection.execute(_WRITABLE).all())
-    if not found:
+        found, crowded = _writable_now(connection, policy)
+    if not found and not crowded:
         raise _no_room(connection)
-    return found
+    return found or crowded
+
+
+def _writable_now(connection: Connection, policy: WritePolicy) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Writable volumes with room on all their stores, and those without."""
+    rows = connection.execute(_WRITABLE).all()
+    full = set(connection.execute(_ON_FULL_STORES, {"least": policy.free_bytes_min}).scalars())
+    return [row for row in rows if row.volume not in full], [row for row in rows if row.volume in full]
 
 
 def _choose(connection: Connection, request: LeaseRequest, writable: list[Row[Any]]) -> Row[Any]:

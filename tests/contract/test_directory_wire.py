@@ -1,0 +1,204 @@
+"""The directory's wire contract, spoken without our client: what peers written by others rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from hayloft.directory.leases import WritePolicy
+from hayloft.directory.local import LocalDirectory
+from hayloft.directory.migrations import upgrade
+from hayloft.directory.server import Mode, directory_application
+from hayloft.types import StoreHealth, StoreId
+from hayloft.wire.serving import AppServer
+
+
+@pytest.fixture
+async def directory(tmp_path: Path) -> AsyncIterator[LocalDirectory]:
+    url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
+    await asyncio.to_thread(upgrade, url)
+    directory = LocalDirectory.open(url, policy=WritePolicy(replication=2))
+    for name in ("s1", "s2"):
+        await directory.register(
+            StoreHealth(store=StoreId(name), volumes=(), free_bytes=1 << 40, capacity_bytes=1 << 40)
+        )
+    yield directory
+    await directory.close()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def url(directory: LocalDirectory) -> AsyncIterator[str]:
+    async with AppServer(directory_application(directory)) as server:
+        yield server.url
+
+
+async def post(http: aiohttp.ClientSession, url: str, body: object) -> tuple[int, dict]:
+    async with http.post(url, json=body) as response:
+        return response.status, await response.json()
+
+
+async def get(http: aiohttp.ClientSession, url: str) -> tuple[int, dict]:
+    async with http.get(url) as response:
+        return response.status, await response.json()
+
+
+async def test_a_photos_life(http, url):
+    status, allocated = await post(http, f"{url}/allocate_write", {"size": 100, "alt_key": "large"})
+    assert status == 200
+    photo_id = allocated["photo_id"]
+    assert isinstance(photo_id, int) and 0 <= photo_id < 2**53
+    assert re.fullmatch(r"lv-\d+", allocated["logical_volume"])
+    assert re.fullmatch(r"[0-9a-f]{16}", allocated["cookie"])
+    assert sorted(allocated["replicas"]) == ["s1", "s2"]
+
+    expected = {
+        "photo_id": photo_id,
+        "logical_volume": allocated["logical_volume"],
+        "alt_key": "large",
+        "cookie": allocated["cookie"],
+        "replicas": allocated["replicas"],
+    }
+    for change, answer, after in [
+        (None, None, "alloc"),
+        ("commit_write", "committed", "active"),
+        ("delete", "deleted", "deleted"),
+        ("delete", "deleted", "deleted"),
+    ]:
+        if change is not None:
+            status, told = await post(http, f"{url}/{change}", {"photo_id": photo_id})
+            assert (status, told["status"], told["photo_id"]) == (200, answer, photo_id)
+        status, told = await get(http, f"{url}/photo/{photo_id}")
+        assert status == 200
+        assert told.items() >= {**expected, "status": after}.items()
+    status, told = await post(http, f"{url}/commit_write", {"photo_id": photo_id})
+    assert (status, told["code"]) == (410, "photo_deleted")
+
+
+async def test_the_default_alternate_key_is_the_original(http, url):
+    _, allocated = await post(http, f"{url}/allocate_write", {"size": 1})
+    _, told = await get(http, f"{url}/photo/{allocated['photo_id']}")
+    assert told["alt_key"] == "orig"
+
+
+async def test_the_listing_holds_every_status(http, url):
+    ids = [(await post(http, f"{url}/allocate_write", {"size": 1}))[1]["photo_id"] for _ in range(3)]
+    await post(http, f"{url}/commit_write", {"photo_id": ids[1]})
+    await post(http, f"{url}/delete", {"photo_id": ids[2]})
+    status, told = await get(http, f"{url}/photos")
+    assert (status, told["total"]) == (200, 3)
+    assert {(p["photo_id"], p["alt_key"], p["status"]) for p in told["photos"]} == {
+        (ids[0], "orig", "alloc"),
+        (ids[1], "orig", "active"),
+        (ids[2], "orig", "deleted"),
+    }
+    assert all(re.fullmatch(r"lv-\d+", p["logical_volume"]) for p in told["photos"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("commit_write", {"photo_id": 12345}, 404, "photo_not_found"),
+        ("delete", {"photo_id": 12345}, 404, "photo_not_found"),
+        ("delete", {"photo_id": -1}, 400, "invalid_request"),
+        ("delete", {"photo_id": 1 << 60}, 400, "invalid_request"),
+        ("delete", {}, 400, "invalid_request"),
+        ("allocate_write", {"size": "many"}, 400, "invalid_request"),
+        ("allocate_write", {"size": -1}, 400, "invalid_request"),
+        ("allocate_write", {"size": 1, "alt_key": "huge"}, 400, "invalid_request"),
+        ("lease", {"holder": "a", "count": 0}, 400, "invalid_request"),
+        ("known", {"sha256": ["zz"]}, 400, "invalid_request"),
+        ("nothing", {}, 404, "not_found"),
+    ],
+)
+async def test_errors_have_a_code_a_message_and_a_request_id(http, url, path, body, status, code):
+    told_status, told = await post(http, f"{url}/{path}", body)
+    assert (told_status, told["code"]) == (status, code)
+    assert told["message"]
+    assert told["request_id"]
+
+
+async def test_unknown_photos_are_404(http, url):
+    for name in ("1", str(2**53 - 1)):
+        assert (await get(http, f"{url}/photo/{name}"))[0] == 404
+    for name in ("x", "-1", str(2**53)):
+        assert (await get(http, f"{url}/photo/{name}"))[0] == 400
+
+
+async def test_one_commit_of_several_may_fail(http, url):
+    _, lease = await post(http, f"{url}/lease", {"holder": "peer", "count": 2})
+    photo = {
+        "photo_id": (lease["volume"] << 32) + lease["first"],
+        "cookie": "00000000000000ff",
+        "size": 3,
+        "sha256": "ab" * 32,
+        "media_type": "image/png",
+    }
+    _, told = await post(http, f"{url}/commit", {"photos": [photo, {**photo, "size": 4}]})
+    good, bad = told["results"]
+    assert good == {
+        "photo_id": photo["photo_id"],
+        "cookie": photo["cookie"],
+        "duplicate_of": None,
+        "repeated": False,
+    }
+    assert (bad["status"], bad["error"]["code"]) == (409, "conflict")
+
+
+async def test_a_primary_says_so(http, directory):
+    app = directory_application(directory, mode=Mode(primary_url="http://primary:8001"))
+    async with AppServer(app) as server:
+        _, told = await get(http, f"{server.url}/health")
+    assert told["service"] == "directory"
+    assert (told["mode"], told["primary_directory"]) == ("primary", "http://primary:8001")
+
+
+async def test_a_replica_reads_and_sends_writers_to_the_primary(http, directory, url):
+    mode = Mode(primary=False, primary_url=url)
+    async with AppServer(directory_application(directory, mode=mode)) as replica:
+        _, told = await get(http, f"{replica.url}/health")
+        assert (told["mode"], told["primary_directory"]) == ("replica", url)
+        for path in ("allocate_write", "commit_write", "delete"):
+            body = {"photo_id": 1, "size": 1}
+            async with http.post(f"{replica.url}/{path}?a=1", json=body, allow_redirects=False) as response:
+                assert response.status == 307
+                assert response.headers["Location"] == f"{url}/{path}?a=1"
+        status, allocated = await post(http, f"{replica.url}/allocate_write", {"size": 1})
+        assert status == 200
+        status, told = await get(http, f"{replica.url}/photo/{allocated['photo_id']}")
+        assert (status, told["status"]) == (200, "alloc")
+        assert (await get(http, f"{replica.url}/photos"))[1]["total"] == 1
+        assert (await post(http, f"{replica.url}/known", {"sha256": []}))[0] == 200
+
+
+async def test_our_client_follows_a_replica_to_the_primary(directory, url):
+    from hayloft.directory.client import DirectoryClient
+    from hayloft.types import NewPhoto, new_cookie, photo_id
+
+    mode = Mode(primary=False, primary_url=url)
+    async with AppServer(directory_application(directory, mode=mode)) as replica:
+        client = DirectoryClient(replica.url)
+        lease = await client.lease(holder="c", count=1)
+        photo = NewPhoto(
+            photo=photo_id(lease.volume, lease.first),
+            cookie=new_cookie(),
+            size=1,
+            sha256=bytes(32),
+            media_type="image/png",
+            width=1,
+            height=1,
+        )
+        assert (await client.commit(photo)).photo == photo.photo
+        await client.advance("c", 1)
+        assert (await client.delete(photo.photo)).status == "active"
+        await client.close()
