@@ -8,7 +8,9 @@ Grouped by what the caller can do about them; each leaf has a stable ``code`` an
     │   ├── EmptyUpload               400 empty_upload
     │   ├── Unauthorized              401 unauthorized
     │   ├── MethodNotAllowed          405 method_not_allowed
+    │   ├── UploadStalled             408 upload_stalled
     │   ├── Conflict                  409 conflict
+    │   ├── PreconditionFailed        412 precondition_failed
     │   ├── UnsupportedMedia          415 unsupported_media_type
     │   ├── RangeNotSatisfiable       416 range_not_satisfiable
     │   └── Truncated                 422 photo_truncated
@@ -95,6 +97,20 @@ class MethodNotAllowed(Invalid):
 
     code = "method_not_allowed"
     status = 405
+
+
+class UploadStalled(Invalid):
+    """The client stopped sending before its upload was complete."""
+
+    code = "upload_stalled"
+    status = 408
+
+
+class PreconditionFailed(Invalid):
+    """The photo is not the one that the request's condition names."""
+
+    code = "precondition_failed"
+    status = 412
 
 
 class Conflict(Invalid):

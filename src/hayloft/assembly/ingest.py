@@ -1,0 +1,128 @@
+"""The ingest process: everything that follows from an upload or a deletion, away from those who serve.
+
+It owns the similarity role and serves it on a Unix socket, feeds it from the event log, finishes
+deletions that were interrupted between directory and store, and tells the directory how the store is.
+Killed at any moment, it goes on from the last event that it acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import structlog
+
+from hayloft.assembly import embedded
+from hayloft.assembly.child import Orders, run_child
+from hayloft.assembly.embedded import Roles
+from hayloft.assembly.originals import Originals
+from hayloft.errors import HayloftError
+from hayloft.events.consumer import EventConsumer, Handler
+from hayloft.events.local import LogEventSource
+from hayloft.roles import EventSource
+from hayloft.similarity import server
+from hayloft.similarity.ingest import Ingest, SharedSource, lanes
+from hayloft.similarity.local import LocalSimilarity
+from hayloft.types import Event, EventKind, volume_of
+from hayloft.wire.serving import AppServer
+
+HEARTBEAT_SECONDS: Final = 5.0
+"""How often the directory learns how much room the store has and which volumes are sealed."""
+
+SIMILARITY_CONSUMER: Final = "similarity"
+DELETES_CONSUMER: Final = "deletes"
+
+_log = structlog.get_logger(__name__)
+
+
+async def main(orders: Orders, stopping: asyncio.Event) -> None:
+    """Ingest until ``stopping`` is set."""
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
+        await stack.enter_async_context(_background(_heartbeats(opened)))
+        await stack.enter_async_context(_consumer(opened, DELETES_CONSUMER, _finish_deletion(opened)))
+        if orders.settings.similarity.enabled:
+            await stack.enter_async_context(_similarity(orders, opened))
+        await stopping.wait()
+
+
+@asynccontextmanager
+async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
+    """Similarity, served and fed."""
+    processes = orders.settings.similarity.processes
+    similarity = await LocalSimilarity.open(
+        orders.data.similarity_url,
+        reader=Originals(opened.directory, opened.stores),
+        append_event=opened.directory.append_event,
+        processes=processes,
+    )
+    try:
+        handler = Ingest(similarity).handle
+        socket = orders.data.similarity_socket
+        async with (
+            AppServer(server.application(similarity), uds=socket),
+            _consumer(opened, SIMILARITY_CONSUMER, handler, loops=lanes(processes)),
+        ):
+            yield
+    finally:
+        await similarity.close()
+
+
+@asynccontextmanager
+async def _consumer(opened: Roles, name: str, handler: Handler, *, loops: int = 1) -> AsyncIterator[None]:
+    """A consumer of the event log, its handler called by ``loops`` loops at a time."""
+    source: EventSource = LogEventSource(opened.directory, consumer=name)
+    if loops > 1:
+        source = SharedSource(source)
+    consumers = [EventConsumer(source, handler, name=name) for _ in range(loops)]
+    async with AsyncExitStack() as stack:
+        for consumer in consumers:
+            await stack.enter_async_context(_background(consumer.run(), cancel=False))
+        try:
+            yield
+        finally:
+            for consumer in consumers:
+                consumer.stop()
+            await source.close()
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None], *, cancel: bool = True) -> AsyncIterator[None]:
+    """Run ``work`` beside the context; at its end cancel it, or wait for it to finish."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        if cancel:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _finish_deletion(opened: Roles) -> Handler:
+    """Tombstones for a photo that the directory has deleted; most times they are there already."""
+
+    async def handle(event: Event) -> None:
+        if event.kind is not EventKind.DELETED:
+            return
+        placement = await opened.directory.placement(volume_of(event.photo))
+        for name in placement.replicas:
+            if name in opened.stores:
+                await opened.stores[name].delete(event.photo)
+
+    return handle
+
+
+async def _heartbeats(opened: Roles) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        for store in opened.stores.values():
+            try:
+                await opened.directory.register(await store.health())
+            except HayloftError as error:
+                _log.warning("heartbeat failed", error=error.message)
+
+
+if __name__ == "__main__":
+    run_child(main)

@@ -1,0 +1,170 @@
+"""``hayloft serve``: one machine, everything embedded.
+
+Takes hold of the data directory, prepares it, and keeps the ingest process and the worker processes
+running until SIGINT or SIGTERM. Uploads in flight are finished before it returns; a second signal ends
+it at once. If it is killed itself, its children stop by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aiohttp
+
+from hayloft import limits
+from hayloft.assembly.child import ORDERS, Orders
+from hayloft.assembly.data_directory import DataDirectory
+from hayloft.assembly.logs import configure_logs
+from hayloft.assembly.supervisor import Child, Command, stop
+from hayloft.config import Settings
+from hayloft.errors import Conflict, HayloftError, RoleUnavailable
+
+START_SECONDS_MAX: Final = 60.0
+"""Recovery after a crash reads what was written since the last checkpoint, so this is generous."""
+
+INGEST_STOP_SECONDS_MAX: Final = 15.0
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; returns the process's exit code.
+
+    Raises:
+        AlreadyServed: another server uses the data directory.
+        FormatTooNew: a newer Hayloft wrote it.
+        Conflict: the port is taken, or the directory holds something else.
+        RoleUnavailable: the server did not come up.
+    """
+    configure_logs(settings.log_level, process="supervisor")
+    data = DataDirectory(settings.data)
+    with data.lock() as lock, _reserved_port(settings) as port:
+        data.prepare()
+        asyncio.run(_supervise(settings, data, port, lock))
+    return 0
+
+
+async def _supervise(settings: Settings, data: DataDirectory, port: int, lock: int) -> None:
+    stopping, now = _signals()
+    workers = [
+        Child(_command("worker", f"worker-{number}", settings, data, port, lock))
+        for number in range(1, settings.workers + 1)
+    ]
+    ingest = Child(_command("ingest", "ingest", settings, data, port, lock))
+    for child in (ingest, *workers):
+        child.start()
+    try:
+        if await _came_up(settings.host, port, stopping):
+            print(_banner(settings, data, port), flush=True)  # noqa: T201 - what people wait for
+            await stopping.wait()
+    finally:
+        await stop(workers, seconds_max=limits.SHUTDOWN_SECONDS_MAX, now=now)
+        await stop([ingest], seconds_max=INGEST_STOP_SECONDS_MAX, now=now)
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Events for the first signal to stop and for the second."""
+    stopping, now = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (now if stopping.is_set() else stopping).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told)
+    return stopping, now
+
+
+def _command(
+    module: str, name: str, settings: Settings, data: DataDirectory, port: int, lock: int
+) -> Command:
+    orders = Orders(settings=settings, port=port, name=name, supervisor=os.getpid())
+    environment = {
+        ORDERS: orders.to_environment(),
+        "PROMETHEUS_MULTIPROC_DIR": str(data.metrics),
+    }
+    return Command(
+        name=name,
+        module=f"hayloft.assembly.{module}",
+        environment=environment,
+        descriptors=(lock,),
+    )
+
+
+@contextmanager
+def _reserved_port(settings: Settings) -> Iterator[int]:
+    """The port to listen on, kept from others until the context closes.
+
+    Workers share it (SO_REUSEPORT), and so would a stranger's server: the first bind, without sharing,
+    finds out whether there is one.
+
+    Raises:
+        Conflict: something listens there already, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+            port = int(probe.getsockname()[1])
+        with socket.socket(family) as reservation:
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reservation.bind((settings.host, port))
+            yield port
+    except OSError as error:
+        raise Conflict(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+            "Give another one with --port."
+        ) from error
+
+
+async def _came_up(host: str, port: int, stopping: asyncio.Event) -> bool:
+    """Wait until a worker answers; False when told to stop before that.
+
+    Raises:
+        RoleUnavailable: none did in time.
+    """
+    deadline = asyncio.get_running_loop().time() + START_SECONDS_MAX
+    async with aiohttp.ClientSession() as session:
+        while asyncio.get_running_loop().time() < deadline:
+            if stopping.is_set():
+                return False
+            try:
+                async with session.get(f"{_address(host, port)}/health"):
+                    return True
+            except (aiohttp.ClientError, OSError):
+                await asyncio.sleep(0.05)
+    raise RoleUnavailable("The server did not come up; its log says why.")
+
+
+def _address(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _banner(settings: Settings, data: DataDirectory, port: int) -> str:
+    address = _address(settings.host, port)
+    option = "" if address == "http://127.0.0.1:8080" else f" --url {address}"
+    return (
+        f"Hayloft is serving on {settings.public_url or address} with {settings.workers} worker(s).\n"
+        f"The data is in {data.path}.\n"
+        f"The API is described at {address}/docs.\n"
+        f"Next, upload a folder of photos: hayloft put FOLDER{option}"
+    )
+
+
+def main() -> None:
+    """Serve with settings from the environment and the file alone."""
+    try:
+        sys.exit(serve(Settings()))
+    except HayloftError as error:
+        sys.exit(error.message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The gateway's use cases, put together over the roles that ``assembly`` hands in.
+
+One ``Gateway`` serves one worker process. It owns what the use cases share (cached placements, leased
+ids, the memory budget, the metrics) and nothing of the roles: whoever opened those closes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from hayloft.clock import Clock, SystemClock
+from hayloft.config import Settings
+from hayloft.gateway.access import Access
+from hayloft.gateway.budget import Budget
+from hayloft.gateway.conditions import EntityTags
+from hayloft.gateway.delete import Deletions
+from hayloft.gateway.identifiers import Identifiers
+from hayloft.gateway.metrics import FLUSH_SECONDS, Metrics
+from hayloft.gateway.placements import Placements
+from hayloft.gateway.read import Reads
+from hayloft.gateway.reports import Reports
+from hayloft.gateway.upload import Uploads
+from hayloft.roles import Directory, Similarity, Store
+from hayloft.types import StoreId
+
+
+class Gateway:
+    """Everything that the front and the routes call."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        stores: Mapping[StoreId, Store],
+        similarity: Similarity | None,
+        settings: Settings,
+        secret: bytes,
+        worker: str,
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self.directory = directory
+        self.stores = stores
+        self.similarity = similarity
+        self.settings = settings
+        self.access = Access(settings.api_keys)
+        self.metrics = Metrics()
+        self.budget = Budget(settings.upload.memory_bytes_max)
+        self.placements = Placements(directory, clock)
+        self._reports = Reports(directory, self.metrics, clock)
+        self._identifiers = Identifiers(directory, holder=worker)
+        self.reads = Reads(
+            directory=directory,
+            stores=stores,
+            placements=self.placements,
+            reports=self._reports,
+            tags=EntityTags(secret),
+        )
+        self.uploads = Uploads(
+            directory=directory,
+            stores=stores,
+            identifiers=self._identifiers,
+            reports=self._reports,
+            metrics=self.metrics,
+            clock=clock,
+            pixels_max=settings.upload.pixels_max,
+        )
+        self.deletions = Deletions(directory=directory, stores=stores)
+        self._flushing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin the work that goes on beside requests; needs a running event loop."""
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush_metrics())
+
+    async def close(self) -> None:
+        """Finish what is in flight. The roles are the caller's to close."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._flushing
+        await self._identifiers.close()
+        await self.uploads.close()
+        await self._reports.close()
+
+    async def _flush_metrics(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                self.metrics.memory(self.budget.bytes_held)
+                self.metrics.flush()
+        finally:
+            self.metrics.flush()

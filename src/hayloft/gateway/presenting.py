@@ -1,0 +1,172 @@
+"""Records as JSON values: the one place that decides what clients see of them.
+
+Times are ISO 8601 in UTC with milliseconds, digests hexadecimal, cookies 16 hexadecimal digits. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from hayloft.errors import HayloftError
+from hayloft.gateway.upload import Kept
+from hayloft.types import (
+    DirectoryStatistics,
+    Link,
+    Neighbour,
+    PhotoId,
+    PhotoRecord,
+    SimilarityStatus,
+    StoreHealth,
+    format_cookie,
+    volume_name,
+    volume_of,
+)
+
+Json = dict[str, Any]
+
+_HOST_CHARACTERS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+
+
+def base_url(public_url: str | None, scheme: str, headers: Mapping[bytes, bytes]) -> str:
+    """Where links lead: the configured address, or the one that this request came to."""
+    if public_url:
+        return public_url.rstrip("/")
+    host = headers.get(b"host", b"")
+    plausible = host and _HOST_CHARACTERS.issuperset(host)
+    return f"{scheme}://{host.decode() if plausible else 'localhost'}"
+
+
+def time_text(at_ms: int) -> str:
+    """A time as ISO 8601, UTC, with milliseconds."""
+    seconds, ms = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+def link_url(record: PhotoRecord, base: str) -> str:
+    """The capability link: whoever has it may see the photo."""
+    return f"{base}/photo/{record.photo}/{format_cookie(record.cookie)}"
+
+
+def photo(record: PhotoRecord, base: str) -> Json:
+    """A photo as the directory knows it."""
+    return {
+        "photo_id": record.photo,
+        "cookie": format_cookie(record.cookie),
+        "url": link_url(record, base),
+        "status": record.status.value,
+        "logical_volume": volume_name(volume_of(record.photo)),
+        "alt_key": record.alternate_key.label,
+        "replicas": list(record.replicas),
+        "size": record.size,
+        "media_type": record.media_type,
+        "width": record.width,
+        "height": record.height,
+        "sha256": record.sha256.hex(),
+        "name": record.name,
+        "created_at": time_text(record.created_at_ms),
+    }
+
+
+def uploaded(kept: Kept, base: str) -> Json:
+    """The answer to an upload."""
+    record = kept.record
+    return {
+        "photo_id": record.photo,
+        "cookie": format_cookie(record.cookie),
+        "url": link_url(record, base),
+        "logical_volume": volume_name(volume_of(record.photo)),
+        "alt_key": record.alternate_key.label,
+        "size": record.size,
+        "media_type": record.media_type,
+        "width": record.width,
+        "height": record.height,
+        "sha256": record.sha256.hex(),
+        "name": record.name,
+        "created_at": time_text(record.created_at_ms),
+        "duplicate_of": kept.duplicate_of,
+        "repeated": kept.repeated,
+    }
+
+
+def refused(name: str, error: HayloftError) -> Json:
+    """One file of several that was not kept."""
+    return {"name": name, "error": {"code": error.code, "message": error.message, **error.details}}
+
+
+def photo_link(link: Link, of: PhotoId) -> Json:
+    """A link as seen from one of its photos."""
+    return {"photo_id": link.other(of), **_link(link)}
+
+
+def link(link: Link) -> Json:
+    """A link with both its photos."""
+    return {"a": link.a, "b": link.b, **_link(link)}
+
+
+def _link(link: Link) -> Json:
+    return {
+        "relation": link.relation.value,
+        "score": link.score,
+        "method": link.method,
+        "evidence": dict(link.evidence),
+        "verdict": link.verdict.value if link.verdict else None,
+        "created_at": time_text(link.created_at_ms),
+    }
+
+
+def neighbour(found: Neighbour) -> Json:
+    """A similar photo."""
+    return {
+        "photo_id": found.photo,
+        "distance": found.distance,
+        "score": found.score,
+        "relation": found.relation.value,
+        "method": found.method,
+        "evidence": dict(found.evidence),
+    }
+
+
+def similarity(status: SimilarityStatus) -> Json:
+    """How far ingest has got."""
+    return {
+        "trained": status.trained,
+        "total_indexed": status.total_indexed,
+        "undecodable": status.undecodable,
+        "parked": status.parked,
+        "position": status.position,
+        "pending": status.pending,
+        "photos_per_second": status.photos_per_second,
+    }
+
+
+def directory(statistics: DirectoryStatistics) -> Json:
+    """Totals over all photos."""
+    return {
+        "photos": statistics.photos,
+        "deleted": statistics.deleted,
+        "bytes": statistics.bytes,
+        "volumes": statistics.volumes,
+        "writable_volumes": statistics.writable_volumes,
+        "last_event": statistics.last_event,
+    }
+
+
+def store(health: StoreHealth) -> Json:
+    """One store's account of itself."""
+    return {
+        "store_id": health.store,
+        "free_bytes": health.free_bytes,
+        "capacity_bytes": health.capacity_bytes,
+        "volumes": [
+            {
+                "logical_volume": volume_name(state.volume),
+                "needles": state.needles,
+                "size_bytes": state.size_bytes,
+                "sealed": state.sealed,
+                "corrupt": state.corrupt,
+            }
+            for state in health.volumes
+        ],
+    }

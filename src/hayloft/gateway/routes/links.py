@@ -1,0 +1,66 @@
+"""Links between photos, and people's verdicts on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from hayloft import errors
+from hayloft.gateway import presenting
+from hayloft.gateway.gateway import Gateway
+from hayloft.gateway.routes.parameters import Cursor, Limit, PathId, photo_of
+from hayloft.gateway.routes.similar import similarity_of
+from hayloft.gateway.schema import (
+    Error,
+    LinkInfo,
+    LinkList,
+    PhotoLink,
+    PhotoLinks,
+    VerdictQuestion,
+)
+from hayloft.types import Relation
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": Error, "description": "There is no such photo."}
+}
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """Routes over links."""
+    routes = APIRouter(tags=["links"])
+
+    @routes.get("/photo/{photo_id}/links", responses=_NOT_FOUND)
+    async def photo_links(photo_id: PathId) -> PhotoLinks:
+        """All links of one photo, best first."""
+        photo = photo_of(photo_id)
+        await gateway.directory.photo(photo)
+        links = await similarity_of(gateway).links(photo)
+        return PhotoLinks(
+            photo_id=photo, links=[PhotoLink(**presenting.photo_link(k, photo)) for k in links]
+        )
+
+    @routes.get("/links")
+    async def all_links(
+        relation: Relation | None = None, cursor: Cursor = None, limit: Limit = 100
+    ) -> LinkList:
+        """All links, in the order they were found."""
+        page = await similarity_of(gateway).all_links(relation=relation, cursor=cursor, limit=limit)
+        return LinkList(
+            links=[LinkInfo(**presenting.link(link)) for link in page.links],
+            next_cursor=page.next_cursor,
+            total=page.total,
+        )
+
+    @routes.put("/links/{a}/{b}/verdict", responses=_NOT_FOUND)
+    async def verdict(a: PathId, b: PathId, question: VerdictQuestion) -> LinkInfo | None:
+        """A person's word on two photos; it wins over every computation. Null takes it back."""
+        first, second = sorted((photo_of(a), photo_of(b)))
+        if first == second:
+            raise errors.InvalidRequest("A verdict is on two different photos.")
+        for photo in (first, second):
+            await gateway.directory.photo(photo)
+        link = await similarity_of(gateway).set_verdict(first, second, question.verdict)
+        return LinkInfo(**presenting.link(link)) if link else None
+
+    return routes

@@ -1,0 +1,96 @@
+"""Photos that look like one, stored or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from hayloft.errors import RoleUnavailable
+from hayloft.gateway import presenting, sniff
+from hayloft.gateway.gateway import Gateway
+from hayloft.gateway.receiving import files, form_of
+from hayloft.gateway.routes.parameters import Neighbours, PathId, ScoreMin, photo_of
+from hayloft.gateway.schema import (
+    Error,
+    SimilarityState,
+    SimilarPhoto,
+    SimilarPhotos,
+    SimilarToPhoto,
+)
+from hayloft.roles import Similarity
+from hayloft.types import Neighbour, Relation
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": Error, "description": "There is no such photo, or it has not been looked at yet."}
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """Routes over neighbours."""
+    routes = APIRouter(tags=["links"])
+
+    @routes.get("/similar/{photo_id}", responses=_NOT_FOUND)
+    async def similar(
+        photo_id: PathId,
+        k: Neighbours = 5,
+        min_score: ScoreMin = 0.0,
+        relation: Relation | None = None,
+    ) -> SimilarToPhoto:
+        """The photos nearest to one, nearest first, never the photo itself."""
+        photo = photo_of(photo_id)
+        found = await similarity_of(gateway).similar(photo, k=k, score_min=min_score, relation=relation)
+        return SimilarToPhoto(photo_id=photo, similar=_presented(found))
+
+    @routes.post("/similar", openapi_extra=_BODY)
+    async def similar_to(
+        request: Request,
+        k: Neighbours = 5,
+        min_score: ScoreMin = 0.0,
+        relation: Relation | None = None,
+    ) -> SimilarPhotos:
+        """The photos nearest to an image that is not stored."""
+        image = await _image(gateway, request)
+        found = await similarity_of(gateway).similar_to(image, k=k, score_min=min_score, relation=relation)
+        return SimilarPhotos(similar=_presented(found))
+
+    @routes.get("/similarity/status")
+    async def status() -> SimilarityState:
+        """How far linking has got."""
+        return SimilarityState(**presenting.similarity(await similarity_of(gateway).status()))
+
+    return routes
+
+
+def similarity_of(gateway: Gateway) -> Similarity:
+    """The similarity role.
+
+    Raises:
+        RoleUnavailable: photos are not linked here.
+    """
+    if gateway.similarity is None:
+        raise RoleUnavailable("Linking is turned off on this server.")
+    return gateway.similarity
+
+
+async def _image(gateway: Gateway, request: Request) -> bytes:
+    """The image in a request's body: the first file, under the limits of an upload."""
+    form = form_of(dict(request.scope["headers"]), "")
+    upload = gateway.settings.upload
+    received = files(form, request.receive, budget=gateway.budget, bytes_max=upload.bytes_max)
+    async for file in received:
+        if file.error is not None:
+            raise file.error
+        sniff.inspect(file.data, pixels_max=upload.pixels_max)
+        image = bytes(file.data)
+    return image
+
+
+def _presented(found: tuple[Neighbour, ...]) -> list[SimilarPhoto]:
+    return [SimilarPhoto(**presenting.neighbour(one)) for one in found]

@@ -1,0 +1,205 @@
+"""The JSON of the gateway's API as types: what OpenAPI shows, and what requests are checked against."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hayloft import limits
+from hayloft.types import PhotoStatus, Relation, Verdict
+
+Sha256 = str
+
+
+class Error(BaseModel):
+    """Every error's body; more facts may stand beside these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    request_id: str
+
+
+class UploadedPhoto(BaseModel):
+    """A photo that was kept."""
+
+    photo_id: int
+    cookie: str
+    url: str
+    logical_volume: str
+    alt_key: str
+    size: int
+    media_type: str
+    width: int
+    height: int
+    sha256: Sha256
+    name: str
+    created_at: str
+    duplicate_of: int | None
+    repeated: bool
+
+
+class RefusedFile(BaseModel):
+    """A file of several that was not kept."""
+
+    name: str
+    error: dict[str, Any]
+
+
+class UploadedPhotos(BaseModel):
+    """The answer to an upload of several files, in their order."""
+
+    photos: list[UploadedPhoto | RefusedFile]
+
+
+class DeletedPhoto(BaseModel):
+    """A photo that is deleted; replicas that did not answer are deleted later."""
+
+    status: Literal["deleted"]
+    photo_id: int
+    failed_replicas: list[str]
+
+
+class PhotoInfo(BaseModel):
+    """A photo as the directory knows it."""
+
+    photo_id: int
+    cookie: str
+    url: str
+    status: PhotoStatus
+    logical_volume: str
+    alt_key: str
+    replicas: list[str]
+    size: int
+    media_type: str
+    width: int
+    height: int
+    sha256: Sha256
+    name: str
+    created_at: str
+
+
+class PhotoList(BaseModel):
+    """One page of photos."""
+
+    photos: list[PhotoInfo]
+    next_cursor: str | None
+    total: int
+
+
+class KnownQuestion(BaseModel):
+    """Digests to be looked up."""
+
+    sha256: list[str] = Field(max_length=limits.PAGE_PHOTOS_MAX)
+
+
+class KnownAnswer(BaseModel):
+    """The oldest active photo for each digest that is here."""
+
+    known: dict[str, int]
+
+
+class LinkFields(BaseModel):
+    """What is said of two photos, and why."""
+
+    relation: Relation
+    score: float
+    method: str
+    evidence: dict[str, Any]
+    verdict: Verdict | None
+    created_at: str
+
+
+class PhotoLink(LinkFields):
+    """A link as seen from one of its photos."""
+
+    photo_id: int
+
+
+class PhotoLinks(BaseModel):
+    """All links of one photo, best first."""
+
+    photo_id: int
+    links: list[PhotoLink]
+
+
+class LinkInfo(LinkFields):
+    """A link with both its photos."""
+
+    a: int
+    b: int
+
+
+class LinkList(BaseModel):
+    """One page of links."""
+
+    links: list[LinkInfo]
+    next_cursor: str | None
+    total: int
+
+
+class VerdictQuestion(BaseModel):
+    """A person's word on a pair; null takes it back."""
+
+    verdict: Verdict | None
+
+
+class SimilarPhoto(BaseModel):
+    """A photo near the one asked about."""
+
+    photo_id: int
+    distance: float
+    score: float
+    relation: Relation
+    method: str
+    evidence: dict[str, Any]
+
+
+class SimilarPhotos(BaseModel):
+    """The nearest photos, nearest first."""
+
+    similar: list[SimilarPhoto]
+
+
+class SimilarToPhoto(SimilarPhotos):
+    """The photos nearest to one that is stored."""
+
+    photo_id: int
+
+
+class SimilarityState(BaseModel):
+    """How far linking has got."""
+
+    trained: bool
+    total_indexed: int
+    undecodable: int
+    parked: int
+    position: int
+    pending: int
+    photos_per_second: float
+
+
+class Statistics(BaseModel):
+    """Totals of every part; similarity is null where photos are not linked or it does not answer."""
+
+    directory: dict[str, Any]
+    stores: list[dict[str, Any]]
+    similarity: SimilarityState | None
+
+
+class Health(BaseModel):
+    """This process is alive."""
+
+    status: Literal["ok"]
+    service: Literal["gateway"]
+    version: str
+    trained: bool
+    total_indexed: int
+
+
+class Ready(BaseModel):
+    """This server can take uploads and reads."""
+
+    status: Literal["ready"]
