@@ -1,0 +1,226 @@
+"""Copies of a photo, found and proved: the one door to this package.
+
+``describe`` turns pixels into bytes (in whichever process decodes); ``Copies`` holds the index and
+answers with verified copies. The caller keeps the records: ``stored`` makes of a description what has
+to be kept (8 kB), and ``find`` asks for the records of its candidates through a function. Everything
+that ``find`` returns has been aligned by its keypoints and proved by its pictures (``agreement``). What
+is merely the same scene is not in it.
+
+    record = describe(grey)                      # transient: all keypoints, for the query
+    found = copies.find(record, load, exclude=photo)   # load: ids -> {id: stored record}
+    copies.add(photo, record)                    # in memory, at once findable
+    database.keep(photo, stored(record))         # the truth, from which the index can be made again
+
+A photo may be described, added, removed and looked for on one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from hayloft.similarity.copies import agreement, features, geometry, record, thresholds
+from hayloft.similarity.copies.agreement import Agreement
+from hayloft.similarity.copies.features import Description, Grey
+from hayloft.similarity.copies.geometry import Alignment, Guise
+from hayloft.similarity.copies.voting import VotingIndex
+
+METHOD: Final = "sift-geometry/1"
+"""Name and version of the method, for links."""
+
+Load = Callable[[Collection[int]], Mapping[int, bytes]]
+"""The stored records of those photos that have one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """Two photos, one of which is a copy of the other or of a part of it, with what proves it."""
+
+    photo: int
+    """The photo found."""
+    alignment: Alignment
+    """From the query's working pixels to the found photo's."""
+    agreement: Agreement
+    query_size: tuple[int, int]
+    photo_size: tuple[int, int]
+    """Width and height of the working pictures that the matrix speaks of."""
+
+    @property
+    def score(self) -> float:
+        """0 to 1; see ``Agreement.score``."""
+        return self.agreement.score
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The share of each photo's area that agrees: where it is larger, the photo is more cropped."""
+        return _area(self.agreement.regions[0]), _area(self.agreement.regions[1])
+
+    def evidence(self) -> dict[str, Any]:
+        """All of it as JSON, directed from the query to the photo found; coordinates are shares of the
+        sides.
+
+        ``matrix`` takes a point (x, y, 1) of the query, x and y as shares of its width and height, to
+        the photo found; ``regions`` are the matched outlines in both; ``scale`` is the size at which
+        the photo found shows what the query shows, relative to the query (in pixels of pictures of the
+        same size).
+        """
+        shares = self.shares
+        return {
+            "matrix": np.round(self.shares_matrix(), 6).tolist(),
+            "agreeing_points": self.alignment.agreeing,
+            "paired_points": self.alignment.paired,
+            "mirrored": self.alignment.guise.mirrored,
+            "negative": self.alignment.guise.negative,
+            "rotation_degrees": round(self._rotation(), 1),
+            "scale": round(self._scale(), 4),
+            "regions": [
+                np.round(region.astype(np.float64), 4).tolist() for region in self.agreement.regions
+            ],
+            "shares": [round(share, 4) for share in shares],
+            "closeness": round(self.agreement.closeness, 4),
+            "unbroken": round(self.agreement.unbroken, 4),
+        }
+
+    def shares_matrix(self) -> geometry.Matrix:
+        """The transformation between coordinates that are shares of the sides, 0 to 1."""
+        (w, h), (photo_w, photo_h) = self.query_size, self.photo_size
+        matrix = np.diag([1 / photo_w, 1 / photo_h, 1]) @ self.alignment.matrix @ np.diag([w, h, 1])
+        return np.asarray(matrix / matrix[2, 2], dtype=np.float64)
+
+    def _middle(self) -> tuple[geometry.Points, geometry.Points]:
+        x, y = self.query_size[0] / 2, self.query_size[1] / 2
+        step = geometry.transform(self.alignment.matrix, np.array([[x, y], [x + 1, y], [x, y + 1]]))
+        return step[1] - step[0], step[2] - step[0]
+
+    def _rotation(self) -> float:
+        right, _ = self._middle()
+        x, y = (-right if self.alignment.guise.mirrored else right).tolist()
+        return float(np.degrees(np.arctan2(y, x)))
+
+    def _scale(self) -> float:
+        right, down = self._middle()
+        return float(np.sqrt(abs(right[0] * down[1] - right[1] * down[0])))
+
+
+def describe(grey: Grey) -> bytes:
+    """Describe a photo's pixels (upright, grey, ``uint8[height, width]``) for a query."""
+    return record.encode(features.describe(grey), doubts=True)
+
+
+def stored(description: bytes) -> bytes:
+    """What has to be kept of a description so that its photo can be found: about 8 kB.
+
+    Raises:
+        record.RecordDamaged: these bytes are no description.
+    """
+    return record.encode(record.kept(record.decode(description)), doubts=False)
+
+
+def keypoints(description: bytes) -> int:
+    """How much there is to recognise in a described photo; 0 if it is too flat, dark or tiny."""
+    decoded = record.decode(description)
+    return 0 if decoded.weakness is not None else len(decoded)
+
+
+class Copies:
+    """The photos among which copies are found. Not safe for concurrent use."""
+
+    def __init__(self) -> None:
+        self._index = VotingIndex()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, photo: int) -> bool:
+        return photo in self._index
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._index)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the index takes."""
+        return self._index.size_bytes
+
+    def add(self, photo: int, description: bytes) -> bool:
+        """Make a photo findable; again replaces it. False if there is too little in it to be recognised.
+
+        Raises:
+            record.RecordDamaged: these bytes are no description.
+        """
+        decoded = record.decode(description)
+        if decoded.weakness is not None:
+            self._index.remove(photo)
+            return False
+        self._index.add(photo, decoded)
+        return True
+
+    def remove(self, photo: int) -> bool:
+        """Forget a photo; False if it was not there."""
+        return self._index.remove(photo)
+
+    def find(self, description: bytes, load: Load, *, exclude: int | None = None) -> list[Copy]:
+        """The verified copies of a described photo, best first.
+
+        Raises:
+            record.RecordDamaged: these bytes are no description.
+        """
+        query = record.decode(description)
+        if query.weakness is not None:
+            return []
+        candidates = self._index.candidates(query, limit=thresholds.CANDIDATES_VERIFIED + 1)
+        candidates = [c for c in candidates if c.photo != exclude][: thresholds.CANDIDATES_VERIFIED]
+        records = load([candidate.photo for candidate in candidates])
+        found: dict[int, Copy] = {}
+        for candidate in candidates:
+            data = records.get(candidate.photo)
+            copy = (
+                None
+                if data is None
+                else _verify(query, record.decode(data), candidate.photo, candidate.guise)
+            )
+            if copy is not None and (
+                candidate.photo not in found or copy.score > found[candidate.photo].score
+            ):
+                found[candidate.photo] = copy
+        return sorted(found.values(), key=lambda copy: (-copy.score, copy.photo))
+
+
+def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:
+    """Whether two described photos are copies, in whichever guise; without an index.
+
+    Raises:
+        record.RecordDamaged: these bytes are no description.
+    """
+    query, other = record.decode(a), record.decode(b)
+    if query.weakness is not None or other.weakness is not None:
+        return None
+    copies = [copy for guise in _GUISES if (copy := _verify(query, other, photo, guise)) is not None]
+    return max(copies, key=lambda copy: copy.score, default=None)
+
+
+_GUISES: Final = tuple(Guise(mirrored=m, negative=n) for n in (False, True) for m in (False, True))
+
+
+def _verify(query: Description, other: Description, photo: int, guise: Guise) -> Copy | None:
+    alignment = geometry.align(query, other, guise)
+    if alignment is None:
+        return None
+    proof = agreement.compare(query, other, alignment)
+    if proof is None or not proof.proved:
+        return None
+    return Copy(
+        photo=photo,
+        alignment=alignment,
+        agreement=proof,
+        query_size=(query.width, query.height),
+        photo_size=(other.width, other.height),
+    )
+
+
+def _area(outline: geometry.Points) -> float:
+    x, y = outline.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)

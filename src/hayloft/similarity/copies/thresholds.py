@@ -1,0 +1,128 @@
+"""Every number of the copy pipeline, in one place, each with the measurement that chose it.
+
+Measured by ``make bench-similarity`` over photos of flowers, groceries and drone flights, in the half of
+them that the reported figures do not use. Changing one changes what is linked: raise the version in
+``pipeline.METHOD``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Describing --------------------------------------------------------------------------------------
+
+WORKING_SIDE_PIXELS: Final = 384
+"""Longer side that SIFT sees. 256 loses crops, 512 costs twice as much time."""
+
+ENLARGED_SIDE_PIXELS: Final = 200
+"""Longer side to which smaller pictures are enlarged."""
+
+SIFT_CONTRAST: Final = 0.02
+"""Half of OpenCV's default: fog, sky and dim photos keep enough keypoints."""
+
+KEYPOINTS_DETECTED: Final = 600
+"""Keypoints that SIFT describes, by response."""
+
+KEYPOINTS_QUERIED: Final = 400
+"""Keypoints of a query, spread over the picture."""
+
+KEYPOINTS_KEPT: Final = 256
+"""Keypoints of a photo in the index."""
+
+KEYPOINTS_MIN: Final = 12
+"""A photo with fewer is flat."""
+
+SIDE_PIXELS_MIN: Final = 32
+"""Shorter side below which a photo is tiny: an icon, many of which are nearly the same."""
+
+BRIGHTNESS_MIN: Final = 20.0
+"""Level of 255 that the brightest hundredth of a photo must reach."""
+
+CONTRAST_MIN: Final = 12.0
+"""Levels between the darkest and the brightest fiftieth of a photo."""
+
+PICTURE_SIDE_PIXELS: Final = 160
+"""Longer side of the small picture that the proof looks at."""
+
+PICTURE_QUALITY: Final = 40
+"""WebP quality of the small picture: 2.5 kB at the median, 3.5 at the 90th percentile."""
+
+# Aligning ----------------------------------------------------------------------------------------
+
+PAIR_DISTANCE_BITS_MAX: Final = 40
+"""Hamming distance, of 128 bits, up to which two keypoints may be a pair."""
+
+AGREEING_POINTS_MIN: Final = 5
+"""Points that must agree before pictures are compared at all; the proof is the pictures' to give."""
+
+AFFINE_POINTS_MIN: Final = 8
+HOMOGRAPHY_POINTS_MIN: Final = 14
+"""Points below which a model with more freedom fits noise."""
+
+POINT_TOLERANCE_LOOSE_PIXELS: Final = 10.0
+POINT_TOLERANCE_PIXELS: Final = 3.0
+"""Working pixels within which a point agrees, before and after the arrangement is refined."""
+
+SCALE_RATIO_MAX: Final = 12.0
+"""Growth of a side past which SIFT finds nothing anyway."""
+
+SQUEEZE_MIN: Final = 0.08
+"""Area of a transformed photo, as a share of its most stretched side squared, below which it is a line."""
+
+DEPTH_RATIO_MAX: Final = 4.0
+"""Nearest to farthest corner of a photo seen in perspective."""
+
+# Proving -----------------------------------------------------------------------------------------
+
+SMOOTH_SIGMA_PIXELS: Final = 1.2
+"""Blur before pictures are compared: moiré and JPEG blocks vanish, edges stay."""
+
+WINDOW_SIGMA_PIXELS: Final = 3.0
+"""The neighbourhood in which correlation is taken."""
+
+STRUCTURE_LEVELS_MIN: Final = 3.0
+"""Standard deviation, of 255 levels, from which a neighbourhood shows something."""
+
+CORRELATION_MIN: Final = 0.5
+"""Correlation from which a neighbourhood agrees."""
+
+COMMON_PIXELS_MIN: Final = 100
+"""Pixels of the small pictures that must be comparable."""
+
+EDGE_PIXELS_MIN: Final = 6
+EDGE_CORRELATION_MIN: Final = 0.5
+CONTINUES_MAX: Final = 0.06
+"""Share of the edges that the scene may cross on both sides before it is another shot."""
+
+SHARE_ENOUGH: Final = 0.7
+SHARE_MIN: Final = 0.4
+"""Share of what one photo shows that must agree: enough for full score, and at least."""
+
+SCORE_MIN: Final = 0.6
+"""Least score of a copy."""
+
+# Voting ------------------------------------------------------------------------------------------
+
+SIGNATURE_DISTANCE_BITS_MAX: Final = 14
+"""Hamming distance, of 64 bits, up to which an entry votes: 90 % of true pairs, 1 in 30,000 others."""
+
+VOTE_DISTANCE_SIGMA_BITS: Final = 9.0
+"""A vote at this distance weighs 1/e of one at distance 0."""
+
+LIST_ENTRIES_MAX: Final = 40_000
+"""A list longer than this is of a keypoint that is everywhere, and says nothing."""
+
+ENTRIES_COMPARED_MAX: Final = 3_000_000
+"""Entries that one query may compare, most likely words first: bounds its time at any size."""
+
+FRESH_PHOTOS_MAX: Final = 32
+"""Photos that are added before they are sorted."""
+
+MERGE_RATIO: Final = 3
+"""A segment is merged with the one before it unless that is this much larger."""
+
+MERGE_ENTRIES_AT_ONCE: Final = 8_000_000
+"""Entries sorted at once in a merge: 112 MB, and as much again for the result."""
+
+CANDIDATES_VERIFIED: Final = 24
+"""Photos with most votes that are aligned and compared."""
