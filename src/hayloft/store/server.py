@@ -213,7 +213,7 @@ async def _read_any(store: Store, photo: PhotoId) -> tuple[StoredNeedle, Alterna
         return await store.read(photo), AlternateKey.ORIG
     except PhotoNotFound:
         found, key = await _stat_any(store, photo)
-        if not found.exists:
+        if not found.exists and not found.deleted:
             raise
         return await store.read(photo, key), key
 
