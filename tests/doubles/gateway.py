@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import threading
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -226,6 +228,27 @@ class GatewayDouble:
             "created_at": CREATED_AT,
             **more,
         }
+
+
+@contextmanager
+def threaded_gateway(**options: str) -> Iterator[GatewayDouble]:
+    """The double in an event loop of its own thread, for callers that block."""
+    ready, stop = threading.Event(), threading.Event()
+    double = GatewayDouble(**options)
+
+    async def serve() -> None:
+        async with double:
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield double
+    finally:
+        stop.set()
+        thread.join()
 
 
 def error(status: int, code: str, *, message: str = "No.", retry_after: int | None = None) -> web.Response:

@@ -32,7 +32,9 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check this machine, the data and the server, and say what to do about what is wrong."""
-    from hayloft.cli.checks import check_data, check_machine, check_server
+    from hayloft.cli.checks.data import check_data
+    from hayloft.cli.checks.machine import check_machine
+    from hayloft.cli.checks.server import check_server
 
     found = [*check_machine(), *check_data(data), *check_server(url, api_key)]
     for finding in found:

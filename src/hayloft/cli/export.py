@@ -57,8 +57,12 @@ def export(
         )
     with connect(url, api_key) as client:
         run = _Export(client, manifest, check=check, as_json=as_json)
-        run.write_all(parallel)
-        saved = _save_verdicts(client, folder)
+        try:
+            run.write_all(parallel)
+            saved = _save_verdicts(client, folder)
+        except KeyboardInterrupt:
+            say("Interrupted; run the same command again to go on where it stopped.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
     run.summarise(saved)
     raise typer.Exit(ExitCode.PARTLY if run.failed else ExitCode.OK)
 
@@ -106,7 +110,8 @@ class _Export:
             self._present += 1
             return photo
         try:
-            path = self._manifest.folder / self._manifest.claim(safe_name(photo.name, photo.id), photo.id)
+            name = self._manifest.claim(safe_name(photo.name, photo.id), photo.id, _is_free_for(photo))
+            path = self._manifest.folder / name
             with self._client.open(photo) as file:
                 download(file, path, sha256=photo.sha256)
         except Gone:
@@ -147,6 +152,18 @@ class _Export:
         self._bytes += photo.size
         if self._as_json:
             print_json(entry)
+
+
+def _is_free_for(photo: Photo) -> Callable[[Path], bool]:
+    """Whether a file may be written: it is not there, or it is this photo, of a run that was cut off."""
+    from hayloft.client.sources import digest_file
+
+    def is_free(path: Path) -> bool:
+        if not path.exists():
+            return True
+        return path.is_file() and digest_file(path)[0].hex() == photo.sha256
+
+    return is_free
 
 
 def _save_verdicts(client: Client, folder: Path) -> int:

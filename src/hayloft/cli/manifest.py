@@ -7,9 +7,10 @@ that was torn is dropped. ``verdicts.jsonl`` is replaced as a whole. Formats and
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -58,13 +59,18 @@ class Manifest:
         self.entries = {entry.photo_id: entry for entry in _mended(folder / MANIFEST)}
         self._names = {entry.file.casefold(): entry.photo_id for entry in self.entries.values()}
 
-    def claim(self, name: str, photo: int) -> str:
-        """A file name for a photo that no other photo of the folder has, whatever the letters' case."""
+    def claim(self, name: str, photo: int, is_free: Callable[[Path], bool]) -> str:
+        """A file name for a photo that no other photo of the folder has, whatever the letters' case.
+
+        ``is_free`` says whether a file that is not in the manifest may be (over)written.
+        """
         with self._lock:
             for candidate in _candidates(name, photo):
-                if self._names.setdefault(candidate.casefold(), photo) == photo:
+                owner = self._names.get(candidate.casefold())
+                if owner == photo or (owner is None and is_free(self.folder / candidate)):
+                    self._names[candidate.casefold()] = photo
                     return candidate
-        raise AssertionError("unreachable: a photo's id is its own")
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.folder / name))
 
     def append(self, entry: Entry) -> None:
         """Record a photo whose file is complete."""

@@ -74,11 +74,19 @@ def ls(
     ] = None,
     created_from: Annotated[
         datetime | None,
-        typer.Option("--from", formats=_TIMES, help="Uploaded at or after.", show_default=False),
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            formats=_TIMES,
+            help="Uploaded then or later: 2026-11-24, or 2026-11-24T18:30:00.",
+            show_default=False,
+        ),
     ] = None,
     created_until: Annotated[
         datetime | None,
-        typer.Option("--until", formats=_TIMES, help="Uploaded before.", show_default=False),
+        typer.Option(
+            "--until", metavar="TIME", formats=_TIMES, help="Uploaded before.", show_default=False
+        ),
     ] = None,
     sha256: Annotated[
         str | None, typer.Option("--sha256", help="Only these bytes.", show_default=False)

@@ -25,8 +25,10 @@ from hayloft.types import (
     StoreHealth,
     StoreId,
     Verdict,
+    VolumeId,
     VolumeState,
     parse_volume_name,
+    volume_name,
 )
 
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -161,6 +163,16 @@ def link_from(told: Mapping[str, Any]) -> Link:
     )
 
 
+def verdict_from(told: Mapping[str, Any] | None) -> Link | None:
+    """A verdict's answer: the link as it is now, or nothing."""
+    return link_from(told) if told and "a" in told else None
+
+
+def known_from(told: Mapping[str, Any]) -> dict[str, PhotoId]:
+    """The photos that hold digests that were asked about."""
+    return {str(digest): PhotoId(int(photo)) for digest, photo in told["known"].items()}
+
+
 def links_of(told: Mapping[str, Any]) -> tuple[Link, ...]:
     """The links of one photo, which the server tells from that photo's side."""
     photo = told["photo_id"]
@@ -172,13 +184,13 @@ def neighbours_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:
     return tuple(_neighbour_from(near) for near in told["similar"])
 
 
-def deletion_from(told: Mapping[str, Any], photo: PhotoId) -> Deletion:
+def deletion_from(photo: PhotoId, told: Mapping[str, Any]) -> Deletion:
     """A deletion's answer."""
     failed = told.get("failed_replicas") or ()
     return Deletion(photo=photo, failed_replicas=tuple(StoreId(str(store)) for store in failed))
 
 
-def health_from(told: Mapping[str, Any], date: str | None) -> Health:
+def health_from(date: str | None, told: Mapping[str, Any]) -> Health:
     """A health check's answer, with the ``Date`` header that it came with."""
     fields = _known(Health, {"status": "ok", **told})
     return Health(**{**fields, "answered_at": parsedate_to_datetime(date) if date else None})
@@ -218,7 +230,7 @@ def parse_time(text: str | None) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC) if text else EPOCH
 
 
-_WIRE_NAMES: Final = {"alternate_key": "alt_key"}
+_WIRE_NAMES: Final = {"alternate_key": "alt_key", "store": "store_id"}
 
 
 def _wire_pair(record: Any, name: str, value: Any) -> tuple[str, Any]:
@@ -226,6 +238,8 @@ def _wire_pair(record: Any, name: str, value: Any) -> tuple[str, Any]:
         return "photo_id", value
     if isinstance(record, Deletion) and name == "photo":
         return "photo_id", value
+    if isinstance(record, VolumeState) and name == "volume":
+        return "logical_volume", volume_name(value)
     if name == "created_at_ms":
         return "created_at", format_time(datetime.fromtimestamp(value / 1000, UTC))
     return _WIRE_NAMES.get(name, name), to_json(value)
@@ -254,7 +268,7 @@ def _neighbour_from(told: Mapping[str, Any]) -> Neighbour:
 
 def _store_from(told: Mapping[str, Any]) -> StoreHealth:
     return StoreHealth(
-        store=StoreId(str(told.get("store") or told.get("store_id") or "")),
+        store=StoreId(str(told["store_id"])),
         volumes=tuple(_volume_from(volume) for volume in told.get("volumes") or ()),
         free_bytes=int(told.get("free_bytes", 0)),
         capacity_bytes=int(told.get("capacity_bytes", 0)),
@@ -262,9 +276,9 @@ def _store_from(told: Mapping[str, Any]) -> StoreHealth:
 
 
 def _volume_from(told: Mapping[str, Any]) -> VolumeState:
-    volume = told["volume"]
-    number = volume if isinstance(volume, int) else parse_volume_name(str(volume))
-    return VolumeState(**{**_known(VolumeState, told), "volume": number})
+    return VolumeState(
+        volume=parse_volume_name(told["logical_volume"]) or VolumeId(0), **_known(VolumeState, told)
+    )
 
 
 def _known(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:

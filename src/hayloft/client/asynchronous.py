@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -99,7 +100,7 @@ class AsyncClient:
                 "Idempotency-Key": idempotency_key or uuid.uuid4().hex,
             },
         )
-        return _checked(answers.uploaded_from(answer.json()), source)
+        return _checked(answer.told(answers.uploaded_from), source)
 
     async def put_folder(
         self,
@@ -130,7 +131,7 @@ class AsyncClient:
         """
         reference = parse_reference(photo)
         answer = await self._transport.request("DELETE", f"/photo/{reference.photo}")
-        return answers.deletion_from(answer.json(), reference.photo)
+        return answer.told(partial(answers.deletion_from, reference.photo))
 
     async def set_verdict(self, a: PhotoLike, b: PhotoLike, verdict: Verdict | str | None) -> Link | None:
         """Say that two photos are ``same`` or ``different``; it wins over any computation, for ever.
@@ -142,8 +143,7 @@ class AsyncClient:
         answer = await self._transport.request(
             "PUT", f"/links/{first}/{second}/verdict", document={"verdict": said}
         )
-        told = answer.json()
-        return answers.link_from(told) if told and "a" in told else None
+        return answer.told(answers.verdict_from)
 
     # Reading -------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class AsyncClient:
             PhotoNotFound: there is no such photo.
         """
         answer = await self._transport.request("GET", f"/photo/{parse_reference(photo).photo}/info")
-        return answers.photo_from(answer.json())
+        return answer.told(answers.photo_from)
 
     async def photos(
         self,
@@ -228,7 +228,7 @@ class AsyncClient:
             "cursor": cursor,
         }
         answer = await self._transport.request("GET", "/photos", query=_given(query))
-        return answers.photo_page_from(answer.json())
+        return answer.told(answers.photo_page_from)
 
     async def known(self, digests: Iterable[str | bytes]) -> dict[str, PhotoId]:
         """The oldest photo for each SHA-256 that is already there, by its hexadecimal digits."""
@@ -240,7 +240,7 @@ class AsyncClient:
 
     async def _known(self, digests: Sequence[str]) -> dict[str, PhotoId]:
         answer = await self._transport.request("POST", "/photos/known", document={"sha256": digests})
-        return {digest: PhotoId(photo) for digest, photo in answer.json()["known"].items()}
+        return answer.told(answers.known_from)
 
     # Linking -------------------------------------------------------------------------------------
 
@@ -259,7 +259,8 @@ class AsyncClient:
         """
         query = _similar_query(k, score_min, relation)
         path = f"/similar/{parse_reference(photo).photo}"
-        return answers.neighbours_from((await self._transport.request("GET", path, query=query)).json())
+        answer = await self._transport.request("GET", path, query=query)
+        return answer.told(answers.neighbours_from)
 
     async def similar_to(
         self,
@@ -283,7 +284,7 @@ class AsyncClient:
             body=source,
             headers={"Content-Type": media_type_of(source.name)},
         )
-        return answers.neighbours_from(answer.json())
+        return answer.told(answers.neighbours_from)
 
     async def links(self, photo: PhotoLike) -> tuple[Link, ...]:
         """All links of one photo, best first.
@@ -292,7 +293,7 @@ class AsyncClient:
             PhotoNotFound: there is no such photo.
         """
         answer = await self._transport.request("GET", f"/photo/{parse_reference(photo).photo}/links")
-        return answers.links_of(answer.json())
+        return answer.told(answers.links_of)
 
     async def all_links(
         self, *, relation: Relation | str | None = None, page_size: int = 500
@@ -311,20 +312,20 @@ class AsyncClient:
     ) -> Page[Link]:
         """One page of all links, and how many there are in all."""
         query = {"relation": _relation(relation), "limit": limit, "cursor": cursor}
-        return answers.link_page_from(
-            (await self._transport.request("GET", "/links", query=_given(query))).json()
-        )
+        answer = await self._transport.request("GET", "/links", query=_given(query))
+        return answer.told(answers.link_page_from)
 
     # The server ----------------------------------------------------------------------------------
 
     async def stats(self) -> Statistics:
         """What the server holds, and how far linking has got."""
-        return answers.statistics_from((await self._transport.request("GET", "/stats")).json())
+        answer = await self._transport.request("GET", "/stats")
+        return answer.told(answers.statistics_from)
 
     async def health(self) -> Health:
         """Whether the server is alive, and which version it is. Needs no API key."""
         answer = await self._transport.request("GET", "/health")
-        return answers.health_from(answer.json(), answer.headers.get("Date"))
+        return answer.told(partial(answers.health_from, answer.headers.get("Date")))
 
 
 def _checked(uploaded: UploadedPhoto, source: Source) -> UploadedPhoto:

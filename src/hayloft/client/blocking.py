@@ -221,7 +221,9 @@ class Client:
             while (item := self._portal.call(anext, items, end)) is not end:
                 yield item
         finally:
-            self._portal.call(items.aclose)
+            # A listing that was left early may be forgotten only after the client was closed.
+            if self._finalizer.alive:
+                self._portal.call(items.aclose)
 
 
 class PhotoFile(io.RawIOBase):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from hayloft import __version__
-from hayloft.errors import HayloftError, InvalidRequest, RoleUnavailable
+from hayloft.errors import HayloftError, InternalError, InvalidRequest, RoleUnavailable
 from hayloft.wire.errors import from_response
 
 MAYBE_LATER: Final = frozenset({429, 502, 503, 504})
@@ -91,16 +92,16 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """The body, parsed.
+    def told(self, understand: Callable[[Any], T]) -> T:
+        """What ``understand`` makes of the parsed JSON.
 
         Raises:
-            InvalidRequest: it is not JSON, so whatever answered is no Hayloft server.
+            InternalError: it is not what a Hayloft server says, so perhaps something else answered.
         """
         try:
-            return json.loads(self.body)
-        except ValueError as failure:
-            raise InvalidRequest("The answer is not JSON: is there a Hayloft server?") from failure
+            return understand(json.loads(self.body))
+        except (ValueError, LookupError, TypeError, AttributeError) as failure:
+            raise InternalError("The answer cannot be understood: is this a Hayloft server?") from failure
 
 
 class Transport:
@@ -201,10 +202,19 @@ class Transport:
         return self._session
 
     def _unreachable(self, failure: Exception) -> ServerUnreachable:
-        why = str(failure) or type(failure).__name__
-        error = ServerUnreachable(f"No Hayloft server answers at {self.url}: {why}.")
+        error = ServerUnreachable(f"No Hayloft server answers at {self.url}: {_reason(failure)}.")
         error.__cause__ = failure
         return error
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, aiohttp.ClientConnectorDNSError):
+        return "the name is not known"
+    if isinstance(failure, aiohttp.ClientConnectorError) and failure.os_error.errno:
+        return os.strerror(failure.os_error.errno).lower()
+    if isinstance(failure, TimeoutError):
+        return "it takes too long"
+    return (str(failure) or type(failure).__name__).lower()
 
 
 async def _body_options(body: Body | None, headers: Mapping[str, str]) -> dict[str, Any]:

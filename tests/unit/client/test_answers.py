@@ -47,10 +47,10 @@ def test_statistics_with_fields_of_a_newer_server():
         },
         "stores": [
             {
-                "store": "local",
+                "store_id": "local",
                 "free_bytes": 7,
                 "capacity_bytes": 8,
-                "volumes": [{"volume": "lv-4", "needles": 1, "size_bytes": 64, "sealed": False}],
+                "volumes": [{"logical_volume": "lv-4", "needles": 1, "size_bytes": 64, "sealed": False}],
             }
         ],
         "similarity": None,
@@ -91,5 +91,26 @@ async def test_something_else_than_hayloft_answers(client, gateway):
         return web.Response(text="Welcome!")
 
     gateway.faults["/health"].append(greet)
-    with pytest.raises(errors.InvalidRequest, match="is there a Hayloft server"):
+    with pytest.raises(errors.InternalError, match="is this a Hayloft server"):
         await client.health()
+
+
+@pytest.mark.parametrize("told", [[], {}, {"photo_id": "x"}, {"photo_id": 1, "created_at": "today"}, None])
+async def test_answers_that_make_no_sense(client, gateway, told):
+    from aiohttp import web
+
+    async def mumble(_double, _request):
+        return web.json_response(told)
+
+    for path, call in (("/photo/5/info", client.info), ("/photo/5/links", client.links)):
+        gateway.faults[path].append(mumble)
+        with pytest.raises(errors.InternalError):
+            await call(5)
+
+
+def test_statistics_as_json_are_those_of_the_wire():
+    volume = {"logical_volume": "lv-4", "needles": 1, "size_bytes": 64, "sealed": False, "corrupt": 0}
+    store = {"store_id": "local", "free_bytes": 7, "capacity_bytes": 8, "volumes": [volume]}
+    held = {"photos": 1, "deleted": 0, "bytes": 5, "volumes": 1, "writable_volumes": 1, "last_event": 9}
+    told = {"directory": held, "stores": [store], "similarity": None}
+    assert answers.to_json(answers.statistics_from(told)) == told

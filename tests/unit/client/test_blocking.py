@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import io
 import subprocess
@@ -13,27 +12,14 @@ import numpy
 import pytest
 from PIL import Image
 
-from doubles.gateway import GatewayDouble
+from doubles.gateway import threaded_gateway
 from hayloft import AsyncClient, Client, errors
 
 
 @pytest.fixture
 def gateway():
-    """The double in an event loop of its own thread, as a server would be."""
-    ready, stop = threading.Event(), threading.Event()
-    double = GatewayDouble()
-
-    async def serve():
-        async with double:
-            ready.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    yield double
-    stop.set()
-    thread.join()
+    with threaded_gateway() as double:
+        yield double
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""``similar``, ``links``, ``links --review``, ``stats`` and ``version``."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from aiohttp import web
+
+from hayloft.cli.linking import evidence_text
+from hayloft.cli.output import bytes_text, count_text
+
+
+@pytest.fixture
+def photos(gateway):
+    return [gateway.keep(b"photo %d" % number, f"{number}.png") for number in range(4)]
+
+
+def neighbours(*photos):
+    """A fault that answers with these neighbours, whatever was asked."""
+    told = {
+        "relation": "copy",
+        "score": 0.9,
+        "distance": 7.0,
+        "method": "pdq/1",
+        "evidence": {"turned": 90},
+    }
+
+    async def fault(_double, request):
+        await request.read()
+        return web.json_response({"similar": [{"photo_id": photo.id, **told} for photo in photos]})
+
+    return fault
+
+
+def test_similar_to_a_stored_photo(hayloft, gateway, photos):
+    gateway.faults[f"/similar/{photos[0].id}"].extend([neighbours(photos[1], photos[2])] * 2)
+    ran = hayloft("similar", photos[0].id)
+    assert ran.out.index("1.png") < ran.out.index("2.png")
+    assert "turned 90" in ran.out
+    (first, _) = hayloft("similar", photos[0].id, "--json").json
+    assert (first["photo_id"], first["distance"], first["relation"]) == (photos[1].id, 7.0, "copy")
+
+
+def test_similar_to_a_file_and_shown_in_the_browser(hayloft, gateway, photos, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    gateway.faults["/similar"].append(neighbours(photos[1]))
+    assert hayloft("similar", tmp_path / "mine.png", "--open").code == 0
+    assert opened == [(tmp_path / "mine.png").as_uri(), gateway._told(photos[1])["url"]]
+
+
+def test_similar_to_nothing(hayloft, gateway, photos):
+    gateway.faults[f"/similar/{photos[0].id}"].append(neighbours())
+    ran = hayloft("similar", photos[0].id)
+    assert (ran.code, ran.out) == (0, "")
+    assert "Nothing like it" in ran.err
+    assert hayloft("similar", "what?").code == 6
+
+
+def test_links(hayloft, gateway, photos):
+    gateway.verdicts = {(photos[0].id, photos[1].id): None, (photos[1].id, photos[2].id): "same"}
+    ran = hayloft("links")
+    assert "0.png · 1.png" in ran.out
+    assert "distance 12, quality 0.512" in ran.out
+    assert "2 links." in ran.err
+    assert len(hayloft("links", photos[0].id, "--json").json) == 1
+    assert hayloft("links", photos[0].id, "--relation", "similar").out == ""
+    assert "1 link shown" in hayloft("links", "-n", 1).err
+    assert "No links." in hayloft("links", photos[3].id).err
+
+
+def test_a_review_asks_about_what_nobody_has_decided(hayloft, gateway, photos, monkeypatch):
+    gateway.verdicts = dict.fromkeys(
+        [(photos[0].id, photos[1].id), (photos[0].id, photos[2].id), (photos[1].id, photos[2].id)]
+    )
+    gateway.verdicts[(photos[2].id, photos[3].id)] = "same"
+    opened = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\no\n?\nd\n\n"))
+    ran = hayloft("links", "--review")
+    assert "2 pairs decided" in ran.err
+    assert list(gateway.verdicts.values()) == ["same", "different", None, "same"]
+    assert opened == [gateway._told(photos[0])["url"], gateway._told(photos[2])["url"]]
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    assert "0 pairs decided" in hayloft("links", "--review").err
+
+
+def test_stats(hayloft, photos):
+    assert "4 (28 B), 0 deleted" in hayloft("stats").out
+    assert hayloft("stats", "--json").json[0]["directory"]["photos"] == 4
+
+
+def test_version(hayloft, gateway):
+    assert "server 9.9.9" in hayloft("version").out
+    assert hayloft("version", "--json", "--url", "http://127.0.0.1:9").json[0]["server"] is None
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (123_456, "123 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (5 * 10**9, "5.0 GB"),
+        (7 * 10**15, "7000.0 TB"),
+    ],
+)
+def test_sizes(size, text):
+    assert bytes_text(size) == text
+
+
+def test_counts():
+    assert [count_text(n, "photo") for n in (0, 1, 2000)] == ["0 photos", "1 photo", "2,000 photos"]
+
+
+def test_evidence_is_short_and_safe():
+    text = evidence_text({"matched_points": 12, "why": "\x1b[2J", "matrix": [[1, 0]] * 100})
+    assert text.startswith("matched points 12, why \N{REPLACEMENT CHARACTER}[2J, matrix [[1,0],")
+    assert len(text) == 100
