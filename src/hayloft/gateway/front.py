@@ -88,7 +88,8 @@ class Front:
             gateway.metrics.read(method, InternalError.status, 0)
             await send_error(send, InternalError(), request_id)
             return
-        body = answer.body
+        # The server takes bytes as they are, but walks over any other buffer one byte at a time.
+        body = answer.body if isinstance(answer.body, bytes) else bytes(answer.body)
         gateway.metrics.read(method, answer.status, len(body))
         await send(
             {

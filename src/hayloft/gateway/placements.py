@@ -22,13 +22,13 @@ class Placements:
 
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
-        self._clock = clock
+        self._monotonic_seconds = clock.monotonic_seconds
         self._known: dict[VolumeId, tuple[float, tuple[StoreId, ...]]] = {}
 
     def cached(self, volume: VolumeId) -> tuple[StoreId, ...] | None:
         """The replicas if they are known and fresh."""
         known = self._known.get(volume)
-        if known is None or self._clock.monotonic_seconds() > known[0]:
+        if known is None or self._monotonic_seconds() > known[0]:
             return None
         return known[1]
 
@@ -44,7 +44,7 @@ class Placements:
         placement = await self._directory.placement(volume)
         if len(self._known) >= VOLUMES_MAX:
             self._known.clear()
-        self._known[volume] = (self._clock.monotonic_seconds() + AGE_SECONDS_MAX, placement.replicas)
+        self._known[volume] = (self._monotonic_seconds() + AGE_SECONDS_MAX, placement.replicas)
         return placement.replicas
 
     def forget(self, volume: VolumeId) -> None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 from hayloft import limits
 from hayloft.errors import (
@@ -50,12 +50,14 @@ Headers = list[tuple[bytes, bytes]]
 CACHE_CONTROL: Final = b"public, max-age=31536000, immutable"
 """A photo never changes and its address is unguessable: caches may keep it for a year (RFC 8246)."""
 
+_CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"range"})
+"""Headers that make an answer other than the plain one; ``If-Range`` means nothing without ``Range``."""
+
 _ORIG: Final = AlternateKey.ORIG
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What to send back for a photo."""
+class Answer(NamedTuple):
+    """What to send back for a photo. A tuple, because one is made for every read."""
 
     status: int
     headers: Headers
@@ -106,24 +108,19 @@ class Reads:
             RangeNotSatisfiable: the range lies outside.
             ReplicasFailed: no replica could answer.
         """
-        unless = asked.get(b"if-none-match")
-        if unless is not None and (unchanged := await self._unchanged(photo, cookie, unless)):
+        conditional = not _CONDITIONS.isdisjoint(asked)
+        if conditional and (unchanged := await self._unchanged(photo, cookie, asked)):
             return unchanged
         needle = await self.needle(photo)
         if cookie is not None and not _same_cookie(cookie, needle.cookie):
             raise PhotoNotFound(photo_id=photo)
+        data = needle.data
         frame = self._frames.get((photo, cookie is None))
-        if frame is None or frame.cookie != needle.cookie or frame.size != len(needle.data):
+        if frame is None or frame.size != len(data) or frame.cookie != needle.cookie:
             frame = self._frame(photo, cookie, needle)
-        if b"if-match" in asked and not lists_tag_strongly(_text(asked[b"if-match"]), frame.tag):
-            raise PreconditionFailed(photo_id=photo)
-        if unless is not None and unless.strip() == b"*":
-            return _not_modified(frame.tag)
-        if head:
-            return Answer(200, frame.headers, b"")
-        if b"range" in asked:
-            return _ranged(frame, needle, asked)
-        return Answer(200, frame.headers, needle.data)
+        if conditional:
+            return _conditional(photo, frame, data, head, asked)
+        return Answer(200, frame.headers, b"" if head else data)
 
     async def needle(self, photo: PhotoId) -> StoredNeedle:
         """A photo's needle, verified, from the first replica that has it whole.
@@ -206,10 +203,14 @@ class Reads:
             failures={name: failure.code for name, failure in failures.items()},
         )
 
-    async def _unchanged(self, photo: PhotoId, cookie: Cookie | None, unless: bytes) -> Answer | None:
+    async def _unchanged(
+        self, photo: PhotoId, cookie: Cookie | None, asked: Mapping[bytes, bytes]
+    ) -> Answer | None:
         """304 if the client has this address's photo, from the index in memory alone."""
+        if b"if-none-match" not in asked or b"if-match" in asked:
+            return None
         tag = self._tags.tag(photo, cookie)
-        if not lists_tag(_text(unless), tag):
+        if not lists_tag(_text(asked[b"if-none-match"]), tag):
             return None
         replicas = self._placements.cached(volume_of(photo)) or await self._replicas(photo)
         for name in replicas:
@@ -251,17 +252,36 @@ def _same_cookie(given: Cookie, stored: Cookie) -> bool:
     return compare_digest(given.to_bytes(8), stored.to_bytes(8))
 
 
-def _ranged(frame: _Frame, needle: StoredNeedle, asked: Mapping[bytes, bytes]) -> Answer:
+def _conditional(
+    photo: PhotoId,
+    frame: _Frame,
+    data: bytes | memoryview,
+    head: bool,
+    asked: Mapping[bytes, bytes],
+) -> Answer:
+    """The answer under the request's conditions, in the order of RFC 9110, section 13.2.2."""
+    if b"if-match" in asked and not lists_tag_strongly(_text(asked[b"if-match"]), frame.tag):
+        raise PreconditionFailed(photo_id=photo)
+    unless = asked.get(b"if-none-match")
+    if unless is not None and (unless.strip() == b"*" or lists_tag(_text(unless), frame.tag)):
+        return _not_modified(frame.tag)
+    if b"range" in asked and not head:
+        return _ranged(frame, data, asked)
+    return Answer(200, frame.headers, b"" if head else data)
+
+
+def _ranged(frame: _Frame, data: bytes | memoryview, asked: Mapping[bytes, bytes]) -> Answer:
+    """The range asked for; a HEAD never gets here, because ranges are for GET alone (section 14.2)."""
     if_range = asked.get(b"if-range")
     span = requested_span(
         _text(asked[b"range"]), None if if_range is None else _text(if_range), frame.tag, frame.size
     )
     if span is None:
-        return Answer(200, frame.headers, needle.data)
+        return Answer(200, frame.headers, data)
     headers = [header for header in frame.headers if header[0] != b"content-length"]
     headers.append((b"content-length", b"%d" % (span.stop - span.start)))
     headers.append((b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, frame.size)))
-    return Answer(206, headers, memoryview(needle.data)[span.start : span.stop])
+    return Answer(206, headers, memoryview(data)[span.start : span.stop])
 
 
 def _not_modified(tag: str) -> Answer:
