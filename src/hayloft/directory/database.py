@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from hayloft import errors
@@ -89,8 +89,15 @@ def open_database(url: str) -> Database:
 
 
 def parse_url(url: str) -> URL:
-    """The URL with the driver that is used here."""
-    parsed = make_url(url)
+    """The URL with the driver that is used here.
+
+    Raises:
+        InvalidRequest: it is no URL, or names another kind of database, or no file.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise errors.InvalidRequest("This is not the URL of a database.") from error
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return parsed.set(drivername="sqlite")
@@ -232,9 +239,20 @@ class _translated:  # noqa: N801 - reads as a statement: with _translated()
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, DBAPIError):
-            raise translate(error) from error
+            raise translate(_first(error)) from error
         if isinstance(error, OSError):
             raise errors.RoleUnavailable(f"The directory's database cannot be reached: {error}.") from error
+
+
+def _first(error: DBAPIError) -> DBAPIError:
+    """The failure that led to this one: a full disk ends SQLite's transaction, and with it its savepoints,
+    whose absence is then complained of."""
+    first, earlier = error, error.__context__
+    while earlier is not None:
+        if isinstance(earlier, DBAPIError):
+            first = earlier
+        earlier = earlier.__context__
+    return first
 
 
 def translate(error: DBAPIError) -> HayloftError:

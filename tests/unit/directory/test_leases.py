@@ -1,0 +1,88 @@
+"""Leases at the edges that a running directory rarely meets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from hayloft.directory.database import parse_url, sqlite_engine
+from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease
+from hayloft.directory.migrations import upgrade_on
+from hayloft.directory.schema import volumes
+from hayloft.directory.volumes import Heartbeat, register
+from hayloft.errors import StorageFull
+from hayloft.limits import SEQUENCES_PER_VOLUME_MAX
+from hayloft.types import StoreHealth, StoreId
+
+POLICY = WritePolicy(writable_max=2)
+
+
+@pytest.fixture
+def connection(tmp_path: Path):
+    engine = sqlite_engine(parse_url(f"sqlite:///{tmp_path / 'd.sqlite'}"), begin="BEGIN IMMEDIATE")
+    with engine.begin() as connection:
+        upgrade_on(connection)
+        beat(connection, "s1", now_ms=0)
+        yield connection
+    engine.dispose()
+
+
+def beat(connection, name: str, *, now_ms: int, free_bytes: int = 1 << 40) -> None:
+    health = StoreHealth(store=StoreId(name), volumes=(), free_bytes=free_bytes, capacity_bytes=1 << 41)
+    register(connection, Heartbeat(health, None, now_ms, POLICY.volume_size_bytes_max))
+
+
+def take(connection, holder: str, *, number: int = 1, now_ms: int = 0, policy: WritePolicy = POLICY):
+    return lease(connection, LeaseRequest(holder, number, now_ms), policy)
+
+
+def test_a_lease_ends_with_its_volume(connection):
+    first = take(connection, "a")
+    connection.execute(
+        update(volumes)
+        .where(volumes.c.volume == first.volume)
+        .values(next_sequence=SEQUENCES_PER_VOLUME_MAX - 3)
+    )
+    last = take(connection, "a", number=10)
+    assert (last.volume, last.first, last.count) == (first.volume, SEQUENCES_PER_VOLUME_MAX - 3, 3)
+    following = take(connection, "a", number=10)
+    assert following.volume != first.volume
+    assert following.count == 10
+
+
+def test_holders_that_are_long_gone_do_not_count(connection):
+    mine = take(connection, "dead", now_ms=0)
+    other = take(connection, "living", now_ms=HOLDER_FRESH_MS)
+    assert other.volume != mine.volume
+    late = HOLDER_FRESH_MS + 1
+    assert take(connection, "new", now_ms=late).volume == mine.volume
+
+
+def test_silent_stores_get_no_new_volumes(connection):
+    policy = WritePolicy(writable_max=1, silence_ms_max=1000)
+    beat(connection, "s2", now_ms=5000)
+    assert take(connection, "a", now_ms=5500, policy=policy).replicas == ("s2",)
+    with pytest.raises(StorageFull):
+        connection.execute(update(volumes).values(writable=False))
+        take(connection, "a", now_ms=9000, policy=policy)
+
+
+def test_volumes_spread_over_stores_by_the_space_not_yet_promised(connection):
+    size = POLICY.volume_size_bytes_max
+    policy = WritePolicy(writable_max=4, replication=1)
+    beat(connection, "s1", now_ms=0, free_bytes=10 * size)
+    beat(connection, "s2", now_ms=0, free_bytes=10 * size - 1)
+    stores = {take(connection, f"h{n}", policy=policy).replicas for n in range(4)}
+    assert stores == {("s1",), ("s2",)}
+
+
+@pytest.mark.parametrize(
+    ("stores", "replication", "expected"), [(1, None, 1), (2, None, 2), (5, None, 3), (5, 2, 2)]
+)
+def test_replicas_are_three_or_as_many_as_there_are_stores(connection, stores, replication, expected):
+    for number in range(stores):
+        beat(connection, f"s{number + 1}", now_ms=0)
+    leased = take(connection, "a", policy=WritePolicy(replication=replication))
+    assert len(set(leased.replicas)) == expected
