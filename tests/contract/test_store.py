@@ -16,7 +16,7 @@ import pytest
 
 from hayloft import limits
 from hayloft.config import VolumeSettings
-from hayloft.disk import SystemDisk
+from hayloft.disk import SystemDisk, SystemFile
 from hayloft.errors import (
     Conflict,
     FormatTooNew,
@@ -27,6 +27,7 @@ from hayloft.errors import (
     ShuttingDown,
     StorageFull,
     UploadTooLarge,
+    VolumeCorrupt,
     VolumeNotFound,
     VolumeReadOnly,
 )
@@ -338,6 +339,39 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatTooNew):
         await reopened.read(photo(1))
     await reopened.close()
+
+
+async def test_one_broken_volume_leaves_the_others_alone(tmp_path: Path) -> None:
+    store = open_local(tmp_path / "store")
+    await store.append(VOLUME, needle(1))
+    (tmp_path / "store" / "lv-9.log").write_bytes(b"nonsense")
+    states = (await store.health()).volumes
+    assert [(state.volume, state.corrupt) for state in states] == [(5, 0), (9, 1)]
+    with pytest.raises(VolumeCorrupt):
+        await store.read(photo(1, VolumeId(9)))
+    assert (await store.read(photo(1))).data == needle(1).data
+    await store.close()
+
+
+async def test_an_index_is_made_anew_in_use(tmp_path: Path) -> None:
+    one, other = open_local(tmp_path / "store"), open_local(tmp_path / "store")
+    await one.append(VOLUME, needle(1))
+    assert (await other.read(photo(1))).data == needle(1).data
+    await one.rebuild_index(VOLUME)
+    await one.append(VOLUME, needle(2))
+    assert (await other.read(photo(2))).data == needle(2).data
+    await one.close()
+    await other.close()
+
+
+async def test_cold_reads_do_not_need_the_page_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_local(tmp_path / "store")
+    await store.append(VOLUME, needle(1))
+    monkeypatch.setattr(SystemFile, "read_cached_into", lambda *_given: 0)
+    assert (await store.read(photo(1))).data == needle(1).data
+    await store.close()
 
 
 async def test_two_compactions_at_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from crash.volume_history import ROOT, VOLUME, Delete, History, check, open_volume, read
-from hayloft.errors import NeedleCorrupt, PhotoNotFound, StorageFull, VolumeReadOnly
+from hayloft.errors import NeedleCorrupt, PhotoNotFound, StorageFull, VolumeCorrupt, VolumeReadOnly
 from hayloft.testing.crash_disk import CrashDisk
 from hayloft.types import AlternateKey, Appended, Sequence
 from hayloft.volume import Volume
@@ -217,10 +217,63 @@ def test_a_compaction_whose_rename_fails_stops_all_writing() -> None:
         check(history, disk, history.disk.moment)
 
 
+@pytest.mark.parametrize("entry", [2, 0xFFFF_FFFF_FFFF_FFF8, 512 << 32 | 64, 1 << 62 | 0xFFFF_FFFF])
+def test_a_damaged_index_entry_serves_nothing_wrong_and_is_made_anew(entry: int) -> None:
+    history, _offsets = filled()
+    other = open_volume(history.disk)
+    history.volume.generation.index.store(3 * 5, entry)
+    with pytest.raises(NeedleCorrupt):
+        read(history.volume, (3, ORIG))
+    assert [photo & 0xFFFFFFFF for photo, _key, _reason in history.volume.verify().damaged][-1] == 3
+    history.volume.rebuild_index()
+    for volume in (history.volume, other):
+        assert len(read(volume, (3, ORIG))) == 700
+        assert volume.verify().damaged == ()
+    assert isinstance(other.commit([history.photo(30, 10)])[0], Appended)
+    assert read(history.volume, (30, ORIG)) != "absent"
+
+
+def test_a_lost_index_entry_is_found_by_verification() -> None:
+    history, _offsets = filled()
+    history.commit(Delete(sequence=Sequence(1)))
+    history.volume.generation.index.store(3 * 5, 0)
+    history.volume.generation.index.store(1 * 5, 0)
+    damaged = history.volume.verify().damaged
+    assert {photo & 0xFFFFFFFF for photo, _key, _reason in damaged} == {1, 3}
+    history.volume.rebuild_index()
+    assert history.volume.verify().damaged == ()
+    assert read(history.volume, (1, ORIG)) == "deleted"
+
+
+def test_an_index_that_knows_more_than_the_log_is_made_anew() -> None:
+    """A backup whose log is older than its index."""
+    history, offsets = filled()
+    history.volume.checkpoint()
+    disk = history.disk.after_power_cut(history.disk.moment, seed=0, survival="everything")
+    disk.open(LOG).truncate(offsets[4])
+    volume = open_volume(disk)
+    assert [read(volume, (each, ORIG)) == "absent" for each in range(8)] == [False] * 4 + [True] * 4
+    assert volume.verify().damaged == ()
+
+
+def test_an_index_that_knows_less_than_the_log_catches_up() -> None:
+    """A backup whose index is older than its log."""
+    history, _offsets = filled(commits=2)
+    history.volume.checkpoint()
+    old = history.disk.after_power_cut(history.disk.moment, seed=0, survival="everything")
+    history.commit(history.photo(50, 100), Delete(sequence=Sequence(0)))
+    new = history.disk.after_power_cut(history.disk.moment, seed=0, survival="everything")
+    log = bytearray(new.open(LOG).size())
+    new.open(LOG).read_into(log, 0)
+    old.open(LOG).write_at([log], 0)
+    volume = open_volume(old)
+    assert len(read(volume, (50, ORIG))) == 100
+    assert read(volume, (0, ORIG)) == "deleted"
+    assert volume.verify().damaged == ()
+
+
 def test_another_volumes_log_is_refused() -> None:
     history, _offsets = filled()
     history.disk.rename(LOG, ROOT / "lv-8.log")
-    from hayloft.errors import VolumeCorrupt
-
     with pytest.raises(VolumeCorrupt):
         Volume.open(history.disk, ROOT, type(VOLUME)(8))

@@ -9,7 +9,9 @@ directory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,15 @@ from typing import Final, TypeVar
 
 from hayloft.config import VolumeSettings
 from hayloft.disk import Disk, SystemDisk
-from hayloft.errors import PhotoNotFound, ShuttingDown, VolumeNotFound
+from hayloft.errors import (
+    Corrupt,
+    Full,
+    HayloftError,
+    PhotoNotFound,
+    ShuttingDown,
+    Unavailable,
+    VolumeNotFound,
+)
 from hayloft.needle import Needle
 from hayloft.store.committer import Committer
 from hayloft.types import (
@@ -65,7 +75,8 @@ class LocalStore:
         self._disk = disk or SystemDisk()
         self._disk.make_directory(directory)
         self._volumes: dict[int, Volume] = {}
-        self._opening = threading.Lock()
+        self._opening: dict[tuple[int, bool], asyncio.Future[Volume]] = {}
+        self._opening_locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._committers: dict[int, Committer] = {}
         self._readers = ThreadPoolExecutor(READ_THREADS_MAX, "store-read")
         self._writers = ThreadPoolExecutor(COMMIT_THREADS_MAX, "store-commit")
@@ -117,11 +128,19 @@ class LocalStore:
 
     async def verify(self, volume: VolumeId) -> VolumeReport:
         """Read a whole volume from disk and compare it with its index."""
-        return await self._in_thread(lambda: self._open(volume, create=False).verify())
+        return await self._in_thread((await self._opened(volume)).verify)
 
     async def compact(self, volume: VolumeId) -> CompactionReport:
         """Reclaim the space of deleted and replaced needles while reads and writes go on."""
-        return await self._in_thread(lambda: self._open(volume, create=False).compact())
+        return await self._in_thread((await self._opened(volume)).compact)
+
+    async def rebuild_index(self, volume: VolumeId) -> None:
+        """Make a volume's index anew from its log, for when verification says that it is wrong.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+        """
+        await self._in_thread((await self._opened(volume)).rebuild_index)
 
     async def health(self) -> StoreHealth:
         """Volumes, free space, capacity."""
@@ -140,7 +159,7 @@ class LocalStore:
         committer = self._committers.get(number)
         if committer is None or self._closing:
             self._refuse_when_closing()
-            volume = await self._in_thread(lambda: self._open(number, create=create))
+            volume = await self._opened(number, create=create)
             self._refuse_when_closing()
             committer = self._committers.setdefault(number, Committer(volume, self._writers))
         return await committer.carry_out(operation)
@@ -148,13 +167,25 @@ class LocalStore:
     async def _volume_of(self, photo: PhotoId) -> Volume:
         self._refuse_when_closing()
         try:
-            return await self._in_thread(lambda: self._open(volume_of(photo), create=False))
+            return await self._opened(volume_of(photo))
         except VolumeNotFound as missing:
             raise PhotoNotFound(photo_id=photo) from missing
 
+    async def _opened(self, number: VolumeId, *, create: bool = False) -> Volume:
+        """The open volume; callers that come while it is being opened share one thread."""
+        if volume := self._volumes.get(number):
+            return volume
+        opening = self._opening.get((number, create))
+        if opening is None:
+            opening = asyncio.ensure_future(self._in_thread(lambda: self._open(number, create=create)))
+            self._opening[number, create] = opening
+            opening.add_done_callback(lambda _done: self._opening.pop((number, create), None))
+        # One caller that stops waiting must not stop the others.
+        return await asyncio.shield(opening)
+
     def _open(self, number: VolumeId, *, create: bool) -> Volume:
         """In a thread: the open volume, opened first if need be."""
-        with self._opening:
+        with self._opening_locks[number]:
             volume = self._volumes.get(number)
             if volume is None:
                 volume = self._volumes[number] = Volume.open(
@@ -173,17 +204,28 @@ class LocalStore:
             for name in names
             if name.endswith(".log") and (number := parse_volume_name(name[: -len(".log")])) is not None
         )
-        states: list[VolumeState] = [self._open(number, create=False).state() for number in numbers]
         free, capacity = self._disk.space(self._directory)
         return StoreHealth(
-            store=self.store, volumes=tuple(states), free_bytes=free, capacity_bytes=capacity
+            store=self.store,
+            volumes=tuple(self._state(number) for number in numbers),
+            free_bytes=free,
+            capacity_bytes=capacity,
         )
+
+    def _state(self, number: VolumeId) -> VolumeState:
+        """In a thread. A volume that cannot be used is told as damaged; the others' health is their own."""
+        try:
+            return self._open(number, create=False).state()
+        except (Corrupt, Full, Unavailable):
+            return VolumeState(volume=number, needles=0, size_bytes=0, sealed=True, corrupt=1)
 
     def _close(self) -> None:
         self._readers.shutdown()
         self._writers.shutdown()
         for volume in self._volumes.values():
-            volume.checkpoint()
+            # A volume that cannot write its checkpoint is read from an older one at the next opening.
+            with contextlib.suppress(HayloftError):
+                volume.checkpoint()
         self._volumes.clear()
         self._committers.clear()
 

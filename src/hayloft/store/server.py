@@ -40,6 +40,7 @@ from hayloft.types import (
     sequence_of,
 )
 from hayloft.wire.asgi import (
+    REQUEST_ID,
     App,
     ClientDisconnected,
     Lifespan,
@@ -52,7 +53,6 @@ from hayloft.wire.asgi import (
     request_id_variable,
     send_error,
     send_json,
-    send_response,
 )
 
 DIGEST_INLINE_BYTES_MAX: Final = 256 << 10
@@ -154,9 +154,14 @@ class _PhotoBytes:
                 wire.parse_alternate_key(label),
             )
         )
-        headers = [*wire.write_needle(needle, key).items(), ("x-request-id", request_id)]
-        body = b"" if scope["method"] == "HEAD" else bytes(needle.data)
-        await send_response(send, 200, body, headers)
+        headers = wire.write_needle(needle, key)
+        headers |= {"content-length": str(len(needle.data)), REQUEST_ID: request_id}
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        # The needle's own memory goes out; nothing is copied here.
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else needle.data}
+        )
 
 
 def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> FastAPI:

@@ -242,7 +242,8 @@ class _Copy:
 
     def _add_damaged(self, slot: int, entry: int) -> None:
         """Carry a damaged needle over byte for byte: it stays damaged, and is reported as such."""
-        if self.old.index.load(slot) != entry:
+        past_the_end = entry_offset(entry) + entry_size(entry) > self.old.index.words[TAIL]
+        if self.old.index.load(slot) != entry or past_the_end:
             return
         buffer = bytearray(entry_size(entry))
         self.old.log.file.read_into(buffer, entry_offset(entry))

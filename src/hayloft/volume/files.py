@@ -117,6 +117,7 @@ class VolumeFiles:
         recovery.settle(log, index, end)
         index.recount()
         index.write_checkpoint()
+        index.begin_session(self.disk)
         self.disk.rename(self.new_index, self.index(log.superblock.generation))
         return index
 
@@ -138,8 +139,10 @@ class VolumeFiles:
 
 
 def _usable(log: Log, index: Index) -> bool:
+    """Whether the index cannot know more than the log holds, as when they come from different backups."""
     mark = index.checkpoint()
-    return mark is not None and SUPERBLOCK_BYTES <= mark.offset <= log.file.size()
+    size = log.file.size()
+    return mark is not None and SUPERBLOCK_BYTES <= mark.offset <= size and index.words[TAIL] <= size
 
 
 def _reverify(log: Log, index: Index) -> None:

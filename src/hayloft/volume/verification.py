@@ -44,7 +44,7 @@ def verify(generation: Generation) -> tuple[int, tuple[Finding, ...]]:
                 findings.append(_finding(generation, slot, "The index has lost this needle."))
         else:
             findings += _lost_deletions(generation, offset, needle)
-    if sum(entry_offset(entry) < tail for _slot, entry in live_entries(generation)) != checked:
+    if sum(1 for _each in _expected(generation, tail)) != checked:
         findings += _unreadable(generation, tail)
     return checked, tuple(findings)
 
@@ -56,8 +56,10 @@ def live_entries(generation: Generation) -> Iterator[tuple[int, int]]:
             yield first + position, int(entries[position])
 
 
-def fault(log: Log, slot: int, entry: int) -> str | None:
+def fault(log: Log, slot: int, entry: int, *, tail: int) -> str | None:
     """What is wrong with the needle that an entry points at, in a sentence; None if nothing is."""
+    if entry_offset(entry) + entry_size(entry) > tail:
+        return "The index points past the end of the log."
     try:
         needle = log.read(entry_offset(entry), entry_size(entry), wait=True)
     except NeedleCorrupt as damage:
@@ -75,12 +77,16 @@ def _lost_deletions(generation: Generation, offset: int, needle: Needle) -> Iter
             yield _finding(generation, slot, "The index has lost this needle's deletion.")
 
 
-def _unreadable(generation: Generation, tail: int) -> Iterator[Finding]:
+def _expected(generation: Generation, tail: int) -> Iterator[tuple[int, int]]:
+    """Live entries without those appended since; what the log does not reach even now was not appended."""
     for slot, entry in live_entries(generation):
-        # What was appended since is not looked at, unless the log does not reach that far even now.
-        if tail <= entry_offset(entry) < generation.index.words[TAIL]:
-            continue
-        sentence = fault(generation.log, slot, entry)
+        if not tail <= entry_offset(entry) < generation.index.words[TAIL]:
+            yield slot, entry
+
+
+def _unreadable(generation: Generation, tail: int) -> Iterator[Finding]:
+    for slot, entry in _expected(generation, tail):
+        sentence = fault(generation.log, slot, entry, tail=generation.index.words[TAIL])
         if sentence and generation.index.load(slot) == entry:
             yield _finding(generation, slot, sentence)
 

@@ -105,22 +105,9 @@ class Volume:
             PhotoNotFound, PhotoDeleted, NeedleCorrupt: as ``read``.
         """
         generation = self.generation
-        index = generation.index
-        if index.words[RETIRED]:
+        if generation.index.words[RETIRED]:
             return None
-        log = generation.log
-        entry = index.load(sequence * log.superblock.slots + alternate_key)
-        if entry <= DELETED:
-            raise self._absence(entry, sequence)
-        try:
-            needle = log.read(entry_offset(entry), entry & 0xFFFF_FFFF, wait=False)
-            if needle is not None and (
-                needle.sequence != sequence or needle.alternate_key != alternate_key or needle.kind
-            ):
-                raise NeedleCorrupt("The index points at another needle.")
-        except (NeedleCorrupt, OSError) as damage:
-            raise self._corrupt(sequence, alternate_key, damage) from damage
-        return needle
+        return self._read(generation, sequence, alternate_key, wait=False)
 
     def read(self, sequence: Sequence, alternate_key: AlternateKey) -> Needle:
         """A needle, read with one disk operation and verified.
@@ -131,14 +118,9 @@ class Volume:
             NeedleCorrupt: the bytes on disk are not those that were written, or cannot be read.
         """
         self.follow_compaction()
-        generation = self.generation
-        entry = generation.index.load(sequence * generation.log.superblock.slots + alternate_key)
-        if not live(entry):
-            raise self._absence(entry, sequence)
-        try:
-            return read_entry(generation, entry, sequence, alternate_key)
-        except (NeedleCorrupt, OSError) as damage:
-            raise self._corrupt(sequence, alternate_key, damage) from damage
+        needle = self._read(self.generation, sequence, alternate_key, wait=True)
+        assert needle is not None, "a read that waits returns or raises"
+        return needle
 
     def exists(self, sequence: Sequence, alternate_key: AlternateKey) -> Existence | None:
         """What the index says, without waiting; None if ``follow_compaction`` has to be called first."""
@@ -153,7 +135,7 @@ class Volume:
     def follow_compaction(self) -> None:
         """Change over to the files that a compaction, here or in another process, has put in place."""
         if self.generation.index.words[RETIRED]:
-            with self.locked():
+            with _refusals(self.number), self.locked():
                 pass
 
     def state(self) -> VolumeState:
@@ -219,6 +201,19 @@ class Volume:
         with _refusals(self.number):
             return compaction.compact(self)
 
+    def rebuild_index(self) -> None:
+        """Make the index anew from the log, for when verification says that it is wrong.
+
+        Writes wait meanwhile, reads go on; takes as long as reading the log does.
+
+        Raises:
+            StorageFull, VolumeReadOnly: the disk refused; the old index stays.
+        """
+        with _refusals(self.number), self.locked() as generation:
+            self.files.rebuild_index(generation.log)
+            generation.index.words[RETIRED] = 1
+            self.generation = self.files.open()
+
     @contextmanager
     def locked(self) -> Iterator[Generation]:
         """Hold the volume's lock over its current files, mended if somebody died holding it."""
@@ -234,6 +229,27 @@ class Volume:
                 if not generation.index.words[POISONED]:
                     recovery.resume(generation.log, generation.index)
             yield generation
+
+    def _read(
+        self, generation: Generation, sequence: Sequence, alternate_key: AlternateKey, *, wait: bool
+    ) -> Needle | None:
+        index, log = generation.index, generation.log
+        entry = index.load(sequence * log.superblock.slots + alternate_key)
+        if entry <= DELETED:
+            raise self._absence(entry, sequence)
+        offset, size = (entry >> 32) << 3, entry & 0xFFFF_FFFF
+        try:
+            # A damaged index must not make anybody ask for gigabytes.
+            if offset + size > index.words[TAIL]:
+                raise NeedleCorrupt("The index points past the end of the log.")
+            needle = log.read(offset, size, wait=wait)
+            if needle is not None and (
+                needle.sequence != sequence or needle.alternate_key != alternate_key or needle.kind
+            ):
+                raise NeedleCorrupt("The index points at another needle.")
+        except (NeedleCorrupt, OSError) as damage:
+            raise self._corrupt(sequence, alternate_key, damage) from damage
+        return needle
 
     def _encode(self, operations: Sequences[Operation], before: _Encoded | None = None) -> _Encoded:
         """Encode appends before the lock is taken; again only if a compaction changed the salt since."""
@@ -365,20 +381,6 @@ def _refusals(volume: VolumeId) -> Iterator[None]:
         if failure.errno in DISK_FULL:
             raise StorageFull("The disk is full.") from failure
         raise VolumeReadOnly(f"{volume_name(volume)} takes no writes: {failure}.") from failure
-
-
-def read_entry(generation: Generation, entry: int, sequence: Sequence, alternate_key: int) -> Needle:
-    """Read the needle that an entry points at, from the disk if need be, and check that it is the one.
-
-    Raises:
-        NeedleCorrupt: it is damaged, or another one.
-        OSError: the disk failed.
-    """
-    needle = generation.log.read(entry_offset(entry), entry_size(entry), wait=True)
-    assert needle is not None, "a read that waits returns or raises"
-    if needle.sequence != sequence or needle.alternate_key != alternate_key or needle.kind:
-        raise NeedleCorrupt("The index points at another needle.")
-    return needle
 
 
 def _record(operation: Operation, salt: int) -> Record | HayloftError | None:
