@@ -360,6 +360,8 @@ class PhotoQuery:
     sha256: bytes | None = None
     newest_first: bool = False
     cursor: str | None = None
+    offset: int = 0
+    """Photos to skip, after the cursor: for jumping into a long listing. A cursor is what goes on."""
     limit: int = 100
 
 

@@ -456,6 +456,20 @@ async def test_pages_hold_every_photo_once_in_order(directory, lease, limit, new
     assert totals == {23}
 
 
+@pytest.mark.parametrize("status", [PhotoStatus.ACTIVE, None])
+async def test_an_offset_jumps_into_the_listing(directory, lease, status):
+    ids = await fill(directory, lease, 23)
+    query = PhotoQuery(status=status, newest_first=True, offset=9, limit=5)
+    page = await directory.photos(query)
+    assert [record.photo for record in page.photos] == ids[::-1][9:14]
+    assert page.total == 23
+    onward = await directory.photos(replace(query, offset=2, cursor=page.next_cursor))
+    assert [record.photo for record in onward.photos] == ids[::-1][16:21]
+    assert (await directory.photos(replace(query, offset=99))).photos == ()
+    with pytest.raises(InvalidRequest):
+        await directory.photos(replace(query, offset=-1))
+
+
 async def test_filters(directory, lease, clock):
     await fill(directory, lease, 10)
     await directory.commit(new(lease, 10, media_type="image/png"))

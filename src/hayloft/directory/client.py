@@ -218,6 +218,7 @@ def _page_query(query: PhotoQuery) -> dict[str, str | int | float]:
         "order": "desc" if query.newest_first else "asc",
         "sha256": None if query.sha256 is None else query.sha256.hex(),
         "cursor": query.cursor,
+        "offset": query.offset or None,
         "limit": query.limit,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -41,8 +41,10 @@ def check(query: PhotoQuery) -> None:
     """Refuse a query that makes no sense, before a transaction is opened for it.
 
     Raises:
-        InvalidRequest: the cursor is not one of ours, the limit or the digest is out of range.
+        InvalidRequest: the cursor is not one of ours; the offset, the limit or the digest is out of range.
     """
+    if query.offset < 0:
+        raise InvalidRequest("An offset is not negative.")
     if not 1 <= query.limit <= PAGE_PHOTOS_MAX:
         raise InvalidRequest(f"A page has 1 to {PAGE_PHOTOS_MAX} photos.", limit=PAGE_PHOTOS_MAX)
     if query.sha256 is not None and len(query.sha256) != 32:
@@ -69,16 +71,21 @@ def page(connection: Connection, query: PhotoQuery) -> PhotoPage:
 
 def _rows(connection: Connection, query: PhotoQuery) -> list[Row[Any]]:
     """One row more than the page has, so that its end is known."""
+    wanted = query.limit + 1
+    statuses = _statuses(query)
+    if len(statuses) == 1:
+        run = _run_of(query, statuses[0]).offset(query.offset).limit(wanted)
+        return list(connection.execute(run))
     runs: Iterable[Sequence[Row[Any]]] = [
-        connection.execute(_run_of(query, status)).all() for status in _statuses(query)
+        connection.execute(_run_of(query, status).limit(query.offset + wanted)).all() for status in statuses
     ]
     merged = heapq.merge(*runs, key=_place_of, reverse=query.newest_first)
-    return list(islice(merged, query.limit + 1))
+    return list(islice(merged, query.offset, query.offset + wanted))
 
 
 def _run_of(query: PhotoQuery, status: Status) -> Select[Any]:
     place = tuple_(photos.c.created_at_ms, photos.c.photo)
-    run = select(photos).where(photos.c.status == status.value, *_filters(query)).limit(query.limit + 1)
+    run = select(photos).where(photos.c.status == status.value, *_filters(query))
     after = _place_in(query)
     if query.newest_first:
         run = run.order_by(photos.c.created_at_ms.desc(), photos.c.photo.desc())

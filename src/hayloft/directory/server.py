@@ -271,6 +271,7 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
     @app.get("/photos")
     async def photos(
         cursor: str | None = None,
+        offset: Annotated[int, Query(ge=0, lt=1 << PHOTO_ID_BITS)] = 0,
         limit: Annotated[int, Query(ge=1, le=limits.PAGE_PHOTOS_MAX)] = limits.PAGE_PHOTOS_MAX,
         status: Literal["alloc", "active", "deleted", "any"] = "any",
         media_type: str | None = None,
@@ -288,6 +289,7 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
             sha256=None if sha256 is None else wire.digest_from(sha256),
             newest_first=order == "desc",
             cursor=cursor,
+            offset=offset,
             limit=limit,
         )
         page = await directory.photos(query)

@@ -316,6 +316,7 @@ class MemoryDirectory:
             last = _parse_cursor(query.cursor)
             ids: list[int] = [record.photo for record in matching]
             start = ids.index(last) + 1 if last in ids else 0
+        start += query.offset
         page = tuple(matching[start : start + query.limit])
         more = start + query.limit < len(matching)
         return PhotoPage(
