@@ -115,6 +115,7 @@ class SqliteDatabase:
         self._lock = WriteLock(lock_path(url))
         self._writer_thread = ThreadPoolExecutor(1, "directory-write")
         self._reader_threads = ThreadPoolExecutor(READER_THREADS, "directory-read")
+        self._closed = False
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a reader thread."""
@@ -125,8 +126,10 @@ class SqliteDatabase:
         return await self._run(self._writer_thread, self._write_now, work)
 
     async def close(self) -> None:
-        """Let both kinds of threads finish, then close their connections."""
-        await asyncio.to_thread(self._close_now)
+        """Let both kinds of threads finish, then close their connections; again does nothing."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._close_now)
 
     async def _run(self, threads: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]) -> T:
         try:

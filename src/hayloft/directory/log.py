@@ -76,11 +76,15 @@ def append(connection: Connection, new: Sequence[NewEvent], *, now_ms: int) -> i
     """Append events in this transaction; returns the position of the last one."""
     last: int = _NEXT_POSITIONS.rows(connection, (len(new),))[0].value
     rows = [
-        (position, entry.kind.value, entry.photo, now_ms, entry.payload and json.dumps(dict(entry.payload)))
+        (position, entry.kind.value, entry.photo, now_ms, _payload_of(entry))
         for position, entry in enumerate(new, last - len(new) + 1)
     ]
     _APPEND.many(connection, rows)
     return last
+
+
+def _payload_of(entry: NewEvent) -> str | None:
+    return None if entry.payload is None else json.dumps(dict(entry.payload))
 
 
 def read(connection: Connection, what: Read) -> tuple[Event, ...]:

@@ -33,7 +33,8 @@ HELD_SECONDS_MAX: Final = 1.0
 class LogEventSource:
     """``roles.EventSource`` over a directory's log, for the consumer called ``consumer``.
 
-    Use one object for each consumer: two with the same name would both get every event.
+    Use one object for each consumer: two with the same name would both get every event. Several loops may
+    share it; each event goes to one of them.
     """
 
     def __init__(self, directory: Directory, *, consumer: str, clock: Clock | None = None) -> None:
@@ -47,17 +48,19 @@ class LogEventSource:
         self._retried: set[int] = set()  # parked earlier, handed out once more
         self._passed = 0  # everything up to here is dealt with
         self._written_at = self._looked_at = float("-inf")
+        self._reading = asyncio.Lock()
         self._closing = asyncio.Event()
 
     async def next(self, *, limit: int) -> tuple[Event, ...]:
         """The next events, waiting for at least one; empty when the source is closing."""
-        while not self._closing.is_set():
-            if retried := await self._due(limit):
-                return retried
-            if found := await self._unless_closing(limit):
-                self._read = found[-1].position
-                self._outstanding.extend(event.position for event in found)
-                return found
+        async with self._reading:
+            while not self._closing.is_set():
+                if retried := await self._due(limit):
+                    return retried
+                if found := await self._unless_closing(limit):
+                    self._read = found[-1].position
+                    self._outstanding.extend(event.position for event in found)
+                    return found
         return ()
 
     async def acknowledge(self, event: Event) -> None:
