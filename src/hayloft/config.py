@@ -64,6 +64,10 @@ class SimilaritySettings(BaseModel):
     """Whether photos are fingerprinted and linked at all."""
     processes: int = Field(default=1, gt=0)
     """Processes that decode and describe photos."""
+    embedder: str = "builtin"
+    """What says which photos look alike: ``builtin``, ``onnx:PATH`` of a model, or ``none``."""
+    embedder_threads: int = Field(default=1, gt=0)
+    """Threads that a model runs on."""
 
 
 class RenditionSettings(BaseModel):

@@ -1,14 +1,14 @@
 """The ingest process: everything that follows from an upload or a deletion, away from those who serve.
 
-It owns the similarity role and serves it on a Unix socket, feeds it from the event log, finishes
-deletions that were interrupted between directory and store, and tells the directory how the store is.
-Killed at any moment, it goes on from the last event that it acknowledged.
+It owns the renditions and similarity roles and serves them on Unix sockets, feeds them from the event log,
+finishes deletions that were interrupted between directory and store, and tells the directory how the store
+is. Killed at any moment, it goes on from the last event that it acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -21,10 +21,16 @@ from hayloft.assembly.originals import Originals
 from hayloft.errors import HayloftError
 from hayloft.events.consumer import EventConsumer, Handler
 from hayloft.events.local import LogEventSource
+from hayloft.renditions import server as renditions_server
+from hayloft.renditions.ingest import CONSUMER as RENDITIONS_CONSUMER
+from hayloft.renditions.ingest import RenditionsConsumer
+from hayloft.renditions.local import LocalRenditions
 from hayloft.roles import EventSource
 from hayloft.similarity import server
+from hayloft.similarity.embedders.embedder import open_embedder
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
+from hayloft.similarity.progress import LogState
 from hayloft.types import Event, EventKind, volume_of
 from hayloft.wire.serving import AppServer
 
@@ -43,6 +49,8 @@ async def main(orders: Orders, stopping: asyncio.Event) -> None:
         opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
         await stack.enter_async_context(_background(_heartbeats(opened)))
         await stack.enter_async_context(_consumer(opened, DELETES_CONSUMER, _finish_deletion(opened)))
+        if orders.settings.renditions.enabled:
+            await stack.enter_async_context(_renditions(orders, opened))
         if orders.settings.similarity.enabled:
             await stack.enter_async_context(_similarity(orders, opened))
         await stopping.wait()
@@ -51,13 +59,17 @@ async def main(orders: Orders, stopping: asyncio.Event) -> None:
 @asynccontextmanager
 async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
     """Similarity, served and fed."""
-    processes = orders.settings.similarity.processes
+    settings = orders.settings.similarity
+    processes = settings.processes
     similarity = await LocalSimilarity.open(
         orders.data.similarity_url,
+        folder=orders.data.similarity_indexes,
         reader=Originals(opened.directory, opened.stores),
         append_event=opened.directory.append_event,
+        embedder=open_embedder(settings.embedder, threads=settings.embedder_threads),
         processes=processes,
     )
+    similarity.progress.log_state = _log_state(opened)
     try:
         handler = Ingest(similarity).handle
         socket = orders.data.similarity_socket
@@ -68,6 +80,26 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
             yield
     finally:
         await similarity.close()
+
+
+@asynccontextmanager
+async def _renditions(orders: Orders, opened: Roles) -> AsyncIterator[None]:
+    """Renditions, served and fed."""
+    settings = orders.settings.renditions
+    renditions = LocalRenditions(
+        directory=opened.directory,
+        stores=opened.stores,
+        reader=Originals(opened.directory, opened.stores),
+        settings=settings,
+        pixels_max=orders.settings.upload.pixels_max,
+    )
+    try:
+        handler = RenditionsConsumer(renditions).handle
+        served = AppServer(renditions_server.application(renditions), uds=orders.data.renditions_socket)
+        async with served, _consumer(opened, RENDITIONS_CONSUMER, handler, loops=lanes(settings.processes)):
+            yield
+    finally:
+        await renditions.close()
 
 
 @asynccontextmanager
@@ -98,6 +130,19 @@ async def _background(work: Coroutine[Any, Any, None], *, cancel: bool = True) -
         if cancel:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _log_state(opened: Roles) -> Callable[[], Awaitable[LogState]]:
+    """Where the consumer that feeds similarity stands in the event log."""
+
+    async def log_state() -> LogState:
+        return LogState(
+            position=await opened.directory.position(SIMILARITY_CONSUMER),
+            last=(await opened.directory.statistics()).last_event,
+            parked=len(await opened.directory.parked(SIMILARITY_CONSUMER)),
+        )
+
+    return log_state
 
 
 def _finish_deletion(opened: Roles) -> Handler:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from hayloft.similarity import payloads
-from hayloft.types import Link, LinkPage, Neighbour, PhotoId, Relation, SimilarityStatus, Verdict
+from hayloft.types import (
+    GroupPage,
+    Link,
+    LinkPage,
+    Neighbour,
+    PhotoGroup,
+    PhotoId,
+    Relation,
+    SimilarityStatus,
+    Verdict,
+)
 from hayloft.wire.session import Patience, Session
 
 
@@ -47,12 +57,25 @@ class SimilarityClient:
 
     async def all_links(self, *, relation: Relation | None, cursor: str | None, limit: int) -> LinkPage:
         """All links, in the order they were found."""
-        query: dict[str, str | int | float] = {"limit": limit}
-        if relation is not None:
-            query["relation"] = relation.value
-        if cursor is not None:
-            query["cursor"] = cursor
-        return payloads.page_from((await self._session.request("GET", "/links", query=query)).json())
+        return payloads.page_from(
+            (
+                await self._session.request("GET", "/links", query=_page_query(relation, cursor, limit))
+            ).json()
+        )
+
+    async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:
+        """Photos that are the same, all in all."""
+        answer = await self._session.request("GET", "/groups", query=_page_query(relation, cursor, limit))
+        return payloads.groups_from(answer.json())
+
+    async def group_of(self, photo: PhotoId) -> PhotoGroup:
+        """The photo's group."""
+        answer = await self._session.request("GET", f"/photo/{photo}/group")
+        return payloads.group_from(answer.json())
+
+    async def rebuild(self) -> None:
+        """Make the indexes anew, in the background."""
+        await self._session.request("POST", "/rebuild", repeatable=True)
 
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """Record a person's verdict on a pair."""
@@ -73,3 +96,10 @@ class SimilarityClient:
 def _query(k: int, score_min: float, relation: Relation | None) -> dict[str, str | int | float]:
     query: dict[str, str | int | float] = {"k": k, "min_score": score_min}
     return query if relation is None else {**query, "relation": relation.value}
+
+
+def _page_query(relation: Relation | None, cursor: str | None, limit: int) -> dict[str, str | int | float]:
+    query: dict[str, str | int | float] = {"limit": limit}
+    if relation is not None:
+        query["relation"] = relation.value
+    return query if cursor is None else {**query, "cursor": cursor}

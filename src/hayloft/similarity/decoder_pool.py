@@ -1,48 +1,30 @@
-"""A few decoder processes, so that a hostile file costs no more than its own time and memory.
+"""Describes photos in confined processes, so that a hostile file costs no more than its own time and
+memory.
 
-Each process takes one photo at a time. One that dies, or does not answer in time and is killed, is
-replaced; only its photo suffers. Processes are started as fresh interpreters (nothing is forked from an
-event loop), each from the thread that talks to it, and die with it. Photos wait here for a free process;
-whoever calls holds their bytes, so the caller bounds the memory.
+The confinement is ``hayloft.sandbox``'s; this is what runs inside (``describing.work``) and how it is
+asked. Photos wait here for a free process; whoever calls holds their bytes, so the caller bounds the
+memory.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from hayloft import limits
-from hayloft.errors import ShuttingDown, UnsupportedMedia
-from hayloft.similarity.decoder_process import FAILED, LENGTH_BYTES
-from hayloft.similarity.describing import decode_description
+from hayloft.sandbox import Bounds, Sandbox
+from hayloft.similarity.describing import decode_description, encode_plan
 from hayloft.similarity.fingerprint import Description
-
-_CHUNK: Final = 1 << 20
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-class DecoderFailed(Exception):
-    """The process died or hung, which may be the photo's doing or not; worth another try."""
+from hayloft.similarity.views import ViewPlan
 
 
 class Decoder(Protocol):
     """What turns bytes into descriptions."""
 
-    async def describe(self, data: bytes | memoryview) -> Description:
-        """Decode and fingerprint a photo.
+    async def describe(self, data: bytes | memoryview, *, view: ViewPlan | None = None) -> Description:
+        """Decode and fingerprint a photo; with a ``view`` for an embedder that runs elsewhere.
 
         Raises:
             UnsupportedMedia: the bytes are no image that can be decoded within the limits.
-            DecoderFailed: it did not get that far.
+            JobFailed: it did not get that far; worth another try.
         """
         ...
 
@@ -51,188 +33,21 @@ class Decoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderLimits:
-    """What one photo may cost."""
-
-    memory_bytes: int = limits.DECODE_MEMORY_BYTES_MAX
-    """Address space beyond the libraries' own."""
-    cpu_seconds: int = limits.DECODE_CPU_SECONDS_MAX
-    """Processor time."""
-    wall_seconds: float = limits.DECODE_WALL_SECONDS_MAX
-    """Time after which the process is killed whatever it does; generous, machines can be busy."""
-
-
 class DecoderPool:
     """``processes`` decoder processes, started when first needed."""
 
-    def __init__(self, *, processes: int, bounds: DecoderLimits | None = None) -> None:
-        self._bounds = bounds or DecoderLimits()
-        self._workers = [_Worker(self._bounds) for _ in range(processes)]
-        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
-        for worker in self._workers:
-            self._idle.put_nowait(worker)
-        self._closed = False
+    def __init__(self, *, processes: int, bounds: Bounds | None = None) -> None:
+        self._sandbox = Sandbox("hayloft.similarity.describing:work", processes=processes, bounds=bounds)
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that are running."""
-        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
+        return self._sandbox.pids
 
-    async def describe(self, data: bytes | memoryview) -> Description:
+    async def describe(self, data: bytes | memoryview, *, view: ViewPlan | None = None) -> Description:
         """Describe a photo in the next free process; see ``Decoder.describe``."""
-        worker = await self._idle.get()
-        try:
-            if self._closed:
-                raise ShuttingDown
-            return decode_description(await worker.run(data))
-        finally:
-            self._idle.put_nowait(worker)
+        return decode_description(await self._sandbox.run(encode_plan(view), data))
 
     async def close(self) -> None:
         """Kill the processes; what they were doing fails."""
-        self._closed = True
-        await asyncio.gather(*(worker.close() for worker in self._workers))
-
-
-class _Worker:
-    """One process and the thread that started it and talks to it."""
-
-    def __init__(self, bounds: DecoderLimits) -> None:
-        self._bounds = bounds
-        self._thread = ThreadPoolExecutor(1, "decoder")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._described = 0
-        self._closing = False
-
-    @property
-    def pid(self) -> int | None:
-        """The process, if there is one."""
-        return None if self._process is None else self._process.pid
-
-    async def run(self, data: bytes | memoryview) -> bytes:
-        """Have one photo described; a caller that gives up takes the process with it."""
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._run, data)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            self._kill()
-            with contextlib.suppress(Exception):
-                await future
-            raise
-
-    async def close(self) -> None:
-        """End the process and the thread."""
-        self._closing = True
-        self._kill()
-        await asyncio.to_thread(self._thread.shutdown)
-        self._discard()
-
-    def _run(self, data: bytes | memoryview) -> bytes:
-        process = self._process or self._start()
-        try:
-            answer = _exchange(process, data, time.monotonic() + self._bounds.wall_seconds)
-        except (OSError, TimeoutError, EOFError) as failure:
-            raise self._post_mortem(failure) from failure
-        self._described += 1
-        if self._described >= limits.DECODER_PHOTOS_MAX:
-            self._discard()
-        if answer[:1] == FAILED:
-            raise UnsupportedMedia(answer[1:].decode(errors="replace"))
-        return answer[1:]
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [
-            *(sys.executable, "-m", "hayloft.similarity.decoder_process"),
-            *("--parent", str(os.getpid())),
-            *("--memory-bytes", str(self._bounds.memory_bytes)),
-            *("--cpu-seconds", str(self._bounds.cpu_seconds)),
-        ]
-        self._described = 0
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
-            # Ctrl-C is for whoever started us; the process ends when its pipe closes.
-            start_new_session=True,
-        )
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
-        if self._closing:
-            self._kill()
-        return self._process
-
-    def _post_mortem(self, failure: Exception) -> Exception:
-        """What to tell of a process that gave no answer."""
-        process = self._process
-        self._discard()
-        if process is not None and process.returncode == -signal.SIGXCPU:
-            seconds = self._bounds.cpu_seconds
-            return UnsupportedMedia(f"Decoding the image takes more than {seconds} s of processor time.")
-        if isinstance(failure, TimeoutError):
-            return DecoderFailed(f"Decoding did not end within {self._bounds.wall_seconds:.0f} s.")
-        status = None if process is None else process.returncode
-        return DecoderFailed(f"The decoder process ended with status {status}.")
-
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    def _discard(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
-        # One that is already dying keeps its own exit status, which says how it died.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_DYING_SECONDS)
-        process.kill()
-        process.wait()
-
-
-_DYING_SECONDS: Final = 0.2
-
-
-def _exchange(process: subprocess.Popen[bytes], data: bytes | memoryview, deadline: float) -> bytes:
-    """Send a photo and receive the answer's frame.
-
-    Raises:
-        TimeoutError: the deadline passed.
-        EOFError, OSError: the process went away.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    requests, answers = process.stdin.fileno(), process.stdout.fileno()
-    for part in (len(data).to_bytes(LENGTH_BYTES), data):
-        _send(requests, memoryview(part), deadline)
-    size = int.from_bytes(_receive(answers, LENGTH_BYTES, deadline))
-    return _receive(answers, size, deadline)
-
-
-def _send(pipe: int, data: memoryview, deadline: float) -> None:
-    while data:
-        _wait(pipe, select.POLLOUT, deadline)
-        data = data[os.write(pipe, data[:_CHUNK]) :]
-
-
-def _receive(pipe: int, size: int, deadline: float) -> bytes:
-    received = bytearray()
-    while len(received) < size:
-        _wait(pipe, select.POLLIN, deadline)
-        part = os.read(pipe, size - len(received))
-        if not part:
-            raise EOFError
-        received += part
-    return bytes(received)
-
-
-def _wait(pipe: int, event: int, deadline: float) -> None:
-    poll = select.poll()
-    poll.register(pipe, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
+        await self._sandbox.close()

@@ -72,6 +72,8 @@ class Description:
     sharpness: float
     """Variance of the Laplacian at the working size: larger is sharper, comparable between copies."""
     fingerprints: tuple[Fingerprint, ...]
+    view: bytes | None = None
+    """The pixels that were asked for, for an embedder; not kept."""
 
 
 def pdq(picture: Picture) -> Fingerprint:

@@ -67,6 +67,52 @@ def group(edges: Iterable[Edge], different: Collection[Pair]) -> dict[PhotoId, P
     return {photo: min(members[of]) for photo, of in root.items() if len(members[of]) > 1}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a link says of how much two photos show: the shares of each that the other shows as well."""
+
+    one: PhotoId
+    other: PhotoId
+    share_of_one: float
+    share_of_other: float
+
+
+def cropped(views: Iterable[View]) -> dict[PhotoId, float]:
+    """For each photo, the share of the fullest view it is connected with that it lacks, 0 to 1.
+
+    A photo of which everything is in another one, but which shows only half of that, is half cropped away.
+    Shares multiply along a path; photos without views are not in the answer.
+    """
+    neighbours: dict[PhotoId, list[tuple[PhotoId, float]]] = {}
+    for view in views:
+        if view.share_of_one > 0 and view.share_of_other > 0:
+            larger = view.share_of_one / view.share_of_other
+            neighbours.setdefault(view.one, []).append((view.other, larger))
+            neighbours.setdefault(view.other, []).append((view.one, 1 / larger))
+    extents: dict[PhotoId, float] = {}
+    for start in sorted(neighbours):
+        if start not in extents:
+            part = _extents(start, neighbours)
+            fullest = max(part.values())
+            extents |= {photo: extent / fullest for photo, extent in part.items()}
+    return {photo: 1.0 - extent for photo, extent in extents.items()}
+
+
+def _extents(
+    start: PhotoId, neighbours: Mapping[PhotoId, list[tuple[PhotoId, float]]]
+) -> dict[PhotoId, float]:
+    """How much each connected photo shows, with ``start`` as 1."""
+    extents = {start: 1.0}
+    frontier = [start]
+    while frontier:
+        photo = frontier.pop()
+        for other, larger in neighbours[photo]:
+            if other not in extents:
+                extents[other] = extents[photo] * larger
+                frontier.append(other)
+    return extents
+
+
 def _join(
     one: PhotoId,
     other: PhotoId,

@@ -45,7 +45,7 @@ class Ingest:
         """Deal with an event, durably when this returns; the same event again changes nothing.
 
         Raises:
-            HayloftError, DecoderFailed: it could not be dealt with and must come again.
+            HayloftError, JobFailed: it could not be dealt with and must come again.
         """
         if event.kind is EventKind.DELETED:
             await self._similarity.forget(event.photo)

@@ -1,8 +1,7 @@
 """Decides which links a photo gets out of what the methods found. Pure.
 
-One link for each pair: equal bytes beat every look at the pixels, a copy beats a likeness, and among
-equals the higher score. Evidence is directed: its ``from`` and ``to`` say which photo was compared with
-which.
+One link for each pair: equal bytes beat every look at the pixels, a copy beats a likeness. Evidence is
+directed: its ``from`` and ``to`` say which photo was compared with which.
 """
 
 from __future__ import annotations
@@ -37,7 +36,11 @@ def duplicate(photo: PhotoId, original: PhotoId, *, at_ms: int) -> Link:
 
 
 def decide(photo: PhotoId, found: Iterable[tuple[str, Match]], *, at_ms: int) -> list[Link]:
-    """The links of a photo, strongest first, out of all methods' matches, each with its method's name."""
+    """The links of a photo, strongest first, out of all methods' matches, each with its method's name.
+
+    Scores of different methods cannot be compared: where two find the same relation, the first one named
+    has the word.
+    """
     best: dict[PhotoId, Link] = {}
     for method, match in found:
         if match.photo == photo:
@@ -54,8 +57,8 @@ def stronger(link: Link, than: Link) -> bool:
     if RANKS[link.relation] != RANKS[than.relation]:
         return RANKS[link.relation] < RANKS[than.relation]
     if than.method == VERDICT:
-        return True
-    return link.method != VERDICT and link.score > than.score
+        return link.method != VERDICT
+    return link.method == than.method and link.score > than.score
 
 
 def restate(evidence: Mapping[str, Any], old: PhotoId, new: PhotoId) -> dict[str, Any]:

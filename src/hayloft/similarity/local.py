@@ -1,34 +1,56 @@
 """Similarity in this process: ``roles.Similarity``, fed by ``ingest`` and ``forget``.
 
-Owns the database, the methods' indexes and the decoder processes; exactly one process may have it open. A
-photo whose bytes are already known costs no decoding. Everything it knows comes from the database, so
-that a kill at any moment loses at most work that its event, delivered again, repeats.
+Owns the database, the methods' indexes, the embedder and the decoder processes; exactly one process may
+have it open. Everything it knows comes from the database, so that a kill at any moment loses at most work
+that its event, delivered again, repeats.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Self
 
+import structlog
 from sqlalchemy import Connection
 
 from hayloft import limits
 from hayloft.clock import Clock, SystemClock
-from hayloft.errors import InvalidRequest, PhotoDeleted, PhotoNotFound, UnsupportedMedia
+from hayloft.errors import InvalidRequest, UnsupportedMedia
 from hayloft.roles import PhotoReader
-from hayloft.similarity import links, queries, records
+from hayloft.sandbox import JobFailed
+from hayloft.similarity import links, membership, queries, records, shelf
 from hayloft.similarity.announcer import Announcer, AppendEvent
 from hayloft.similarity.database import Database, open_database
-from hayloft.similarity.decoder_pool import Decoder, DecoderFailed, DecoderPool
+from hayloft.similarity.decoder_pool import Decoder, DecoderPool
+from hayloft.similarity.embedders.embedder import Embedder
+from hayloft.similarity.intake import Intake
 from hayloft.similarity.linker import decide
-from hayloft.similarity.methods import Method, PdqMethod
+from hayloft.similarity.methods import Method
 from hayloft.similarity.progress import Progress
 from hayloft.similarity.recorder import Recorder
-from hayloft.similarity.records import Seen
+from hayloft.similarity.repertoire import Repertoire
 from hayloft.similarity.schema import State
-from hayloft.types import Event, Link, LinkPage, Neighbour, PhotoId, Relation, SimilarityStatus, Verdict
+from hayloft.types import (
+    Event,
+    GroupPage,
+    Link,
+    LinkPage,
+    Neighbour,
+    PhotoGroup,
+    PhotoId,
+    Relation,
+    SimilarityStatus,
+    Verdict,
+)
+
+_NOBODY = PhotoId(-1)
+"""Stands for an image that is not stored."""
+
+_log = structlog.get_logger(__name__)
 
 
 class LocalSimilarity:
@@ -41,68 +63,67 @@ class LocalSimilarity:
         reader: PhotoReader,
         append_event: AppendEvent,
         decoder: Decoder,
-        methods: Sequence[Method],
+        repertoire: Repertoire,
         clock: Clock,
     ) -> None:
-        self._database = database
-        self._reader = reader
-        self._decoder = decoder
-        self._clock = clock
-        self._recorder = Recorder(database, methods)
-        self._announcer = Announcer(database, append_event)
         self.progress = Progress(clock)
+        self._database = database
+        self._decoder = decoder
+        self._repertoire = repertoire
+        self._clock = clock
+        self._recorder = Recorder(database, repertoire.methods)
+        self._announcer = Announcer(database, append_event)
+        self._background: asyncio.Task[None] | None = None
+        self._intake = Intake(
+            database=database,
+            reader=reader,
+            decoder=decoder,
+            embedder=repertoire.embedder,
+            recorder=self._recorder,
+            announcer=self._announcer,
+            progress=self.progress,
+            clock=clock,
+        )
 
     @classmethod
     async def open(
         cls,
         url: str,
         *,
+        folder: Path,
         reader: PhotoReader,
         append_event: AppendEvent,
+        embedder: Embedder | None = None,
         processes: int = 1,
         decoder: Decoder | None = None,
         methods: Sequence[Method] | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Open the database at ``url`` (``sqlite:///PATH``), make the indexes, announce what is left over.
+        """Open the database at ``url`` (``sqlite:///PATH``); indexes that live on disk are in ``folder``.
+
+        ``embedder`` says what is alike; nothing does when there is none. Photos that lack fingerprints of
+        today's methods are described in the background.
 
         Raises:
             FormatTooNew: a newer Hayloft wrote the database.
         """
         database = await open_database(url)
+        repertoire = await Repertoire.assemble(database, folder, embedder, methods)
         opened = cls(
             database=database,
             reader=reader,
             append_event=append_event,
             decoder=decoder or DecoderPool(processes=processes),
-            methods=(PdqMethod(),) if methods is None else methods,
+            repertoire=repertoire,
             clock=clock or SystemClock(),
         )
         await opened._recorder.load()
+        opened._start(opened._intake.catch_up(repertoire.names, repertoire.obsolete))
         return opened
 
     async def ingest(self, event: Event) -> None:
-        """Fingerprint and link the photo that a ``photo.uploaded`` tells of; again is no error.
-
-        Raises:
-            Unavailable: its bytes cannot be had now; the event must come again.
-            NeedleCorrupt: its bytes are damaged.
-            DecoderFailed: a decoder died or hung over it.
-        """
-        seen = await self._seen(event)
-        if seen is None or await self._settled(seen):
-            return
-        data = await self._bytes_of(event.photo)
-        if data is None:
-            return
-        try:
-            description = await self._decoder.describe(data)
-        except UnsupportedMedia as failure:
-            await self._recorder.record_undecodable(seen, failure.message)
-        else:
-            await self._recorder.record(seen, description)
-        self.progress.count()
-        await self._announcer.announce()
+        """Fingerprint and link the photo that a ``photo.uploaded`` tells of; see ``Intake.ingest``."""
+        await self._intake.ingest(event)
 
     async def forget(self, photo: PhotoId) -> None:
         """Erase all that is known of a deleted photo; what comes late about it is ignored."""
@@ -114,7 +135,15 @@ class LocalSimilarity:
     ) -> tuple[Neighbour, ...]:
         """The photos nearest to one: twins, then copies, then those that are alike."""
         _check_k(k)
-        found = await self._database.read(lambda connection: queries.linked(connection, photo))
+
+        def work(connection: Connection) -> list[Neighbour]:
+            linked, strangers = queries.linked(connection, photo)
+            vectors = queries.vectors(connection, photo, self._repertoire.alike_names)
+            near = self._repertoire.nearest(vectors, k=k + len(linked) + len(strangers) + 1)
+            unlinked = queries.alike(connection, photo, near, leaving_out={*linked, *strangers})
+            return [*linked.values(), *unlinked]
+
+        found = await self._database.read(work)
         return queries.nearest(found, k=k, score_min=score_min, relation=relation)
 
     async def similar_to(
@@ -123,16 +152,18 @@ class LocalSimilarity:
         """The photos nearest to an image that is not stored."""
         _check_k(k)
         try:
-            description = await self._decoder.describe(image)
-        except DecoderFailed as failure:
+            description = await self._intake.describe(image)
+        except JobFailed as failure:
             raise UnsupportedMedia(str(failure)) from failure
-        nobody = PhotoId(-1)
-        copies = decide(nobody, await self._recorder.matches(description), at_ms=0)
+        matches = await self._recorder.matches(description)
+        near = await asyncio.to_thread(self._repertoire.nearest, description.fingerprints, k=k)
+        named = [(str(match.evidence["model"]), match) for match in near]
+        decided = decide(_NOBODY, [*matches, *named], at_ms=0)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(image).digest())
-        twins = await self._database.read(lambda connection: _twins(connection, digest))
-        found = {link.other(nobody): queries.unstored(link.other(nobody), link) for link in copies}
-        found |= {twin: queries.duplicate(None, twin) for twin in twins}
-        return queries.nearest(found.values(), k=k, score_min=score_min, relation=relation)
+        found = await self._database.read(
+            lambda connection: queries.unstored(connection, _NOBODY, decided, digest)
+        )
+        return queries.nearest(found, k=k, score_min=score_min, relation=relation)
 
     async def links(self, photo: PhotoId) -> tuple[Link, ...]:
         """All links of one photo, strongest first."""
@@ -152,6 +183,21 @@ class LocalSimilarity:
             total=total,
         )
 
+    async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:
+        """Photos that are the same, all in all, by their smallest id."""
+        if relation is Relation.SIMILAR:
+            raise InvalidRequest("Photos that are merely alike form no groups.", field="relation")
+        limit = max(1, min(limit, limits.PAGE_PHOTOS_MAX))
+        after = _parse_cursor(cursor)
+        twins_only = relation is Relation.DUPLICATE
+        return await self._database.read(
+            lambda connection: membership.page(connection, twins_only=twins_only, after=after, limit=limit)
+        )
+
+    async def group_of(self, photo: PhotoId) -> PhotoGroup:
+        """The photo's group, with the best of it."""
+        return await self._database.read(lambda connection: membership.of_photo(connection, photo))
+
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """Record a person's verdict on a pair; the answer is the pair's link, if it has one."""
         if a == b:
@@ -160,9 +206,15 @@ class LocalSimilarity:
         await self._announcer.announce()
         return link
 
+    async def rebuild(self) -> None:
+        """Make the indexes anew from what is recorded, in the background; one such work at a time."""
+        if self._background is None or self._background.done():
+            self._start(self._rebuild())
+
     async def status(self) -> SimilarityStatus:
         """How far ingest has got."""
         counts = await self._database.read(records.counts)
+        by_method = await self._database.read(shelf.counts_by_method)
         indexed = counts.get(State.INDEXED, 0)
         progress = await self.progress.now()
         return SimilarityStatus(
@@ -173,51 +225,47 @@ class LocalSimilarity:
             position=progress.position,
             pending=progress.pending,
             photos_per_second=progress.photos_per_second,
+            seconds_left=progress.seconds_left,
+            embedder=self._repertoire.embedder_name,
+            embedded=by_method.get(self._repertoire.embedder_name, 0),
+            rebuilding=progress.rebuilding,
         )
 
     async def close(self) -> None:
-        """End the decoders, finish what is being recorded, release the database."""
+        """End the decoders, finish what is being recorded, write the indexes, release the database."""
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
         await self._decoder.close()
         await self._recorder.close()
+        await self._repertoire.close()
         await self._database.close()
 
-    async def _seen(self, event: Event) -> Seen | None:
-        """What the event tells of the photo; its digest is computed if the event has none."""
-        told, size = str(event.payload.get("sha256") or ""), event.payload.get("size")
-        if not told or size is None:
-            data = await self._bytes_of(event.photo)
-            if data is None:
-                return None
-            told, size = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()), len(data)
-        return Seen(
-            photo=event.photo,
-            position=event.position,
-            sha256=bytes.fromhex(told),
-            size_bytes=int(size),
-            seen_at_ms=event.at_ms,
-        )
+    async def caught_up(self) -> None:
+        """Wait for what runs in the background."""
+        if self._background is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._background
 
-    async def _settled(self, seen: Seen) -> bool:
-        settled = await self._recorder.settle(seen)
-        if settled:
-            self.progress.count()
-            await self._announcer.announce()
-        return settled
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        async def logged() -> None:
+            try:
+                await work
+            except Exception:
+                _log.exception("background work on links failed")
+            finally:
+                self.progress.rebuilding = None
 
-    async def _bytes_of(self, photo: PhotoId) -> bytes | None:
-        """The photo's bytes; None for one that is deleted, which its own event deals with."""
-        try:
-            return await self._reader.read_original(photo)
-        except (PhotoDeleted, PhotoNotFound):
-            return None
+        self._background = asyncio.create_task(logged())
 
-
-def _twins(connection: Connection, digest: bytes) -> list[PhotoId]:
-    original = records.original_of(connection, digest)
-    if original is None:
-        return []
-    first = PhotoId(original.photo)
-    return [first, *(PhotoId(twin.photo) for twin in records.twins_of(connection, first))]
+    async def _rebuild(self) -> None:
+        for done, method in enumerate(self._repertoire.methods):
+            self.progress.rebuilding = done / len(self._repertoire.methods)
+            fresh = await asyncio.to_thread(method.fresh)
+            await self._recorder.remake(fresh)
+            self._repertoire.replace(fresh)
+            await asyncio.to_thread(fresh.save, force=True)
+        await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete)
 
 
 def _check_k(k: int) -> None:

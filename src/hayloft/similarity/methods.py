@@ -49,12 +49,32 @@ class Method(Protocol):
         """Name and version; the same as in its fingerprints."""
         ...
 
-    def add(self, photo: PhotoId, fingerprint: Fingerprint) -> None:
-        """Make a photo findable, if its fingerprint is good enough; again is no error."""
+    @property
+    def loaded(self) -> int:
+        """The number of the last recorded fingerprint that the index holds already; 0 if it is empty."""
+        ...
+
+    def kept(self, fingerprint: Fingerprint) -> Fingerprint:
+        """What is to be recorded of a fingerprint; the rest serves the first search only."""
+        ...
+
+    def add(self, photo: PhotoId, fingerprint: Fingerprint, change: int) -> None:
+        """Make a photo findable, if its fingerprint, recorded as number ``change``, is good enough.
+
+        Again is no error.
+        """
         ...
 
     def remove(self, photo: PhotoId) -> None:
         """Forget a photo; one that is not there is no error."""
+        ...
+
+    def fresh(self) -> Method:
+        """The same method with an empty index, on which all is added again."""
+        ...
+
+    def save(self, *, force: bool = False) -> None:
+        """Write an index that lives on disk, if it is worth it or ``force`` says so."""
         ...
 
     def matches(self, fingerprint: Fingerprint, fetch: Fetch) -> Sequence[Match]:
@@ -69,6 +89,7 @@ class PdqMethod:
     """Copies of the whole picture: re-encoded, resized, turned, mirrored, mildly filtered."""
 
     name = PDQ
+    loaded = 0
 
     def __init__(self) -> None:
         self._index = HammingIndex()
@@ -76,7 +97,11 @@ class PdqMethod:
     def __len__(self) -> int:
         return len(self._index)
 
-    def add(self, photo: PhotoId, fingerprint: Fingerprint) -> None:
+    def kept(self, fingerprint: Fingerprint) -> Fingerprint:
+        """All of it."""
+        return fingerprint
+
+    def add(self, photo: PhotoId, fingerprint: Fingerprint, change: int) -> None:  # noqa: ARG002
         """Add the photo's upright hash, unless it is too flat or too small."""
         if fingerprint.quality >= thresholds.PDQ_QUALITY_MIN:
             self._index.add(photo, hashes_of(fingerprint)[0])
@@ -84,6 +109,13 @@ class PdqMethod:
     def remove(self, photo: PhotoId) -> None:
         """Forget a photo."""
         self._index.remove(photo)
+
+    def fresh(self) -> PdqMethod:
+        """An empty one."""
+        return PdqMethod()
+
+    def save(self, *, force: bool = False) -> None:
+        """Nothing is on disk."""
 
     def matches(self, fingerprint: Fingerprint, fetch: Fetch) -> Sequence[Match]:  # noqa: ARG002
         """Photos whose hash is near one of the eight; nothing for a flat photo."""
@@ -99,6 +131,7 @@ class PdqMethod:
                     "orientation": ORIENTATIONS[found.query],
                     "distance_bits": found.distance_bits,
                     "quality": fingerprint.quality,
+                    "shares": [1.0, 1.0],
                 },
             )
             for found, _ in zip(near, range(MATCHES_MAX), strict=False)

@@ -10,9 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from hayloft.types import (
+    GroupPage,
     Link,
     LinkPage,
     Neighbour,
+    PhotoGroup,
     PhotoId,
     Relation,
     SimilarityStatus,
@@ -86,6 +88,34 @@ def page_from(body: Mapping[str, Any]) -> LinkPage:
     """A page of links out of JSON."""
     return LinkPage(
         links=tuple(link_from(link) for link in body["links"]),
+        next_cursor=body["next_cursor"],
+        total=body["total"],
+    )
+
+
+def group_to(group: PhotoGroup) -> dict[str, Any]:
+    """A group as JSON."""
+    return {"group": group.group, "photos": list(group.photos), "best": group.best}
+
+
+def group_from(body: Mapping[str, Any]) -> PhotoGroup:
+    """A group out of JSON."""
+    return PhotoGroup(group=body["group"], photos=tuple(body["photos"]), best=body["best"])
+
+
+def groups_to(page: GroupPage) -> dict[str, Any]:
+    """A page of groups as JSON."""
+    return {
+        "groups": [group_to(group) for group in page.groups],
+        "next_cursor": page.next_cursor,
+        "total": page.total,
+    }
+
+
+def groups_from(body: Mapping[str, Any]) -> GroupPage:
+    """A page of groups out of JSON."""
+    return GroupPage(
+        groups=tuple(group_from(group) for group in body["groups"]),
         next_cursor=body["next_cursor"],
         total=body["total"],
     )

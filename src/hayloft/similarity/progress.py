@@ -36,6 +36,10 @@ class ProgressReport:
     pending: int
     parked: int
     photos_per_second: float
+    seconds_left: float | None
+    """What is pending at that rate; None while nothing is going on."""
+    rebuilding: float | None
+    """How far work in the background is, 0 to 1."""
 
 
 class Progress:
@@ -45,6 +49,7 @@ class Progress:
         self._clock = clock
         self._moments: deque[float] = deque()
         self._started = clock.monotonic_seconds()
+        self.rebuilding: float | None = None
         self.log_state: Callable[[], Awaitable[LogState]] | None = None
 
     def count(self) -> None:
@@ -55,11 +60,14 @@ class Progress:
     async def now(self) -> ProgressReport:
         """The report."""
         state = await self.log_state() if self.log_state is not None else LogState()
+        pending, rate = max(0, state.last - state.position), self.photos_per_second()
         return ProgressReport(
             position=state.position,
-            pending=max(0, state.last - state.position),
+            pending=pending,
             parked=state.parked,
-            photos_per_second=self.photos_per_second(),
+            photos_per_second=rate,
+            seconds_left=pending / rate if pending and rate > 0 else None,
+            rebuilding=self.rebuilding,
         )
 
     def photos_per_second(self) -> float:

@@ -6,14 +6,16 @@ for copies (1 - score), from 1 on for photos that are merely alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from hayloft.errors import PhotoDeleted, PhotoNotFound
-from hayloft.similarity import linker, links, records
+from hayloft.similarity import linker, links, records, shelf
+from hayloft.similarity.fingerprint import Fingerprint
+from hayloft.similarity.methods import Match
 from hayloft.similarity.schema import State
 from hayloft.types import Link, Neighbour, PhotoId, Relation, Verdict
 
@@ -33,8 +35,11 @@ def known(connection: Connection, photo: PhotoId) -> Row[Any]:
     return row
 
 
-def linked(connection: Connection, photo: PhotoId) -> list[Neighbour]:
-    """The photos that a photo or its twins are linked to, without those that a person called different."""
+def linked(connection: Connection, photo: PhotoId) -> tuple[dict[PhotoId, Neighbour], set[PhotoId]]:
+    """The photos that a photo or its twins are linked to, and those that a person called different from it.
+
+    The latter are not among the former.
+    """
     row = known(connection, photo)
     original = photo if row.original is None else PhotoId(row.original)
     different = _different(connection, {photo, original})
@@ -46,9 +51,56 @@ def linked(connection: Connection, photo: PhotoId) -> list[Neighbour]:
     for link in links.of_photo(connection, photo) if original != photo else ():
         if link.verdict is not Verdict.DIFFERENT:
             found[link.other(photo)] = neighbour(link.other(photo), link)
-    twins = [original, *(PhotoId(twin.photo) for twin in records.twins_of(connection, original))]
-    found |= {twin: duplicate(photo, twin) for twin in twins}
-    return [one for other, one in found.items() if other != photo and other not in different]
+    found |= {twin: duplicate(photo, twin) for twin in same_bytes(connection, original)}
+    found.pop(photo, None)
+    return {other: one for other, one in found.items() if other not in different}, different
+
+
+def same_bytes(connection: Connection, original: PhotoId) -> list[PhotoId]:
+    """An original and its twins."""
+    return [original, *(PhotoId(twin.photo) for twin in records.twins_of(connection, original))]
+
+
+def vectors(connection: Connection, photo: PhotoId, methods: Sequence[str]) -> list[Fingerprint]:
+    """The vectors that are recorded of a photo, or of the one that stands for its bytes."""
+    row = known(connection, photo)
+    original = photo if row.original is None else PhotoId(row.original)
+    found = (shelf.of_photos(connection, method, [original]) for method in methods)
+    return [one[original] for one in found if original in one]
+
+
+def alike(
+    connection: Connection, photo: PhotoId, near: Sequence[Match], *, leaving_out: Collection[PhotoId]
+) -> list[Neighbour]:
+    """Photos that are near by their vectors, here, and neither the photo, nor a twin, nor left out."""
+    row = known(connection, photo)
+    original = photo if row.original is None else PhotoId(row.original)
+    there = records.originals(connection, [match.photo for match in near])
+    return [
+        Neighbour(
+            photo=match.photo,
+            distance=distance(match.relation, match.score),
+            relation=match.relation,
+            score=match.score,
+            method=str(match.evidence["model"]),
+            evidence={"from": photo, "to": match.photo, **match.evidence},
+        )
+        for match in near
+        if match.photo in there and match.photo != original and match.photo not in leaving_out
+    ]
+
+
+def unstored(
+    connection: Connection, nobody: PhotoId, decided: Sequence[Link], digest: bytes
+) -> list[Neighbour]:
+    """The answer for an image that is not stored, out of the links it would get and its digest."""
+    alive = records.alive(connection, decided, nobody)
+    found = {link.other(nobody): _from_nobody(link.other(nobody), link) for link in alive}
+    original = records.original_of(connection, digest)
+    if original is not None:
+        twins = same_bytes(connection, PhotoId(original.photo))
+        found |= {twin: duplicate(None, twin) for twin in twins}
+    return list(found.values())
 
 
 def duplicate(photo: PhotoId | None, other: PhotoId) -> Neighbour:
@@ -75,7 +127,7 @@ def neighbour(other: PhotoId, link: Link) -> Neighbour:
     )
 
 
-def unstored(other: PhotoId, link: Link) -> Neighbour:
+def _from_nobody(other: PhotoId, link: Link) -> Neighbour:
     """The far end of a link from an image that is not stored: its evidence names no ``from``."""
     found = neighbour(other, link)
     evidence = {key: value for key, value in link.evidence.items() if key != "from"}

@@ -2,8 +2,8 @@
 
 All changes go through one lock, so that of two photos that arrive together the second always meets the
 first, and a deletion never overtakes the recording that it should undo. Each photo's row, fingerprints,
-links and groups change in one transaction; whatever the moment of a crash, the photo is either all there
-or not at all, and the indexes, made anew from the database at start, agree with it.
+links and groups change in one transaction; whatever the moment of a crash, the photo is either all there or
+not at all, and the indexes, made anew from the database at start, agree with it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
-from hayloft.similarity import linker, links, records
-from hayloft.similarity.database import Database
+from hayloft.similarity import leaving, linker, links, records, shelf
+from hayloft.similarity.database import Database, Work
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.methods import Fetch, Match, Method
 from hayloft.similarity.records import Seen
+from hayloft.similarity.schema import State
+from hayloft.similarity.shelf import Recorded
 from hayloft.types import Link, PhotoId, Verdict
 
 T = TypeVar("T")
 
-LOAD_PAGE: Final = 10_000
+LOAD_PAGE: Final = 2_000
 """Fingerprints read at a time when the indexes are made."""
 
 
@@ -33,37 +35,44 @@ class Recorder:
 
     def __init__(self, database: Database, methods: Sequence[Method]) -> None:
         self._database = database
-        self._methods = tuple(methods)
+        self._methods = {method.name: method for method in methods}
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
+        self._removed: set[PhotoId] = set()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of the methods in use."""
+        return tuple(self._methods)
 
     async def load(self) -> None:
         """Make the indexes from the recorded fingerprints."""
-        for method in self._methods:
-            after = PhotoId(-1)
-            while page := await self._database.read(_page(method.name, after)):
-                await asyncio.to_thread(_add_all, method, page)
-                after = page[-1][0]
+        for method in self._methods.values():
+            await self._load(method)
 
     async def matches(self, description: Description) -> list[tuple[str, Match]]:
         """What the methods recognise, for photos that are not (yet) recorded too."""
-        return await self._serially(self._matches(description.fingerprints))
+        return await self.serially(self._matches(description.fingerprints))
 
     async def settle(self, seen: Seen) -> bool:
         """Whether nothing needs decoding: the photo is recorded, deleted, or a twin (recorded now)."""
-        return await self._serially(self._database.write(lambda connection: _settle(connection, seen)))
+        return await self.serially(self._database.write(lambda connection: _settle(connection, seen)))
 
     async def record(self, seen: Seen, description: Description) -> None:
         """Record a described photo and link it; does nothing if it was deleted meanwhile."""
-        await self._serially(self._record(seen, description))
+        await self.serially(self._record(seen, description))
+
+    async def supplement(self, photo: PhotoId, described: Sequence[Fingerprint], *, at_ms: int) -> None:
+        """Record fingerprints that an already recorded photo lacks, and link it by them."""
+        await self.serially(self._supplement(photo, described, at_ms))
 
     async def record_undecodable(self, seen: Seen, reason: str) -> None:
         """Record that a photo cannot be decoded, for good."""
-        await self._serially(self._record_undecodable(seen, reason))
+        await self.serially(self._record_undecodable(seen, reason))
 
     async def forget(self, photo: PhotoId, *, at_ms: int) -> None:
         """Erase a photo; whatever arrives about it later is ignored."""
-        await self._serially(self._forget(photo, at_ms))
+        await self.serially(self._forget(photo, at_ms))
 
     async def set_verdict(
         self, a: PhotoId, b: PhotoId, verdict: Verdict | None, *, at_ms: int
@@ -76,13 +85,29 @@ class Recorder:
             regroup(connection, pair)
             return links.between(connection, *pair)
 
-        return await self._serially(self._database.write(work))
+        return await self.serially(self._database.write(work))
+
+    async def remake(self, method: Method) -> None:
+        """Put ``method``, which is empty, in the place of the one of its name, once all is added to it."""
+        self._removed = set()
+        at = await self._load(method)
+        await self.serially(self._put_in_place(method, at))
+
+    async def retire(self, names: Sequence[str]) -> None:
+        """Drop what methods that are no longer wanted have recorded."""
+        await self.serially(self._retire(names))
+
+    async def save(self, *, force: bool = False) -> None:
+        """Write the indexes that live on disk."""
+        for method in tuple(self._methods.values()):
+            await asyncio.to_thread(method.save, force=force)
 
     async def close(self) -> None:
-        """Let what is being recorded finish."""
+        """Let what is being recorded finish, and write the indexes that live on disk."""
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self.save(force=True)
 
-    async def _serially(self, change: Coroutine[Any, Any, T]) -> T:
+    async def serially(self, change: Coroutine[Any, Any, T]) -> T:
         """Run a change under the lock, to its end even if the caller is cancelled half way.
 
         Otherwise a transaction could commit while the index in memory never hears of it.
@@ -100,16 +125,31 @@ class Recorder:
     async def _record(self, seen: Seen, description: Description) -> None:
         matches = await self._matches(description.fingerprints)
         found = linker.decide(seen.photo, matches, at_ms=seen.seen_at_ms)
+        kept = self._kept(description.fingerprints)
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> list[Recorded]:
             if _settle(connection, seen):
-                return False
-            records.save_original(connection, seen, description, found)
-            return True
+                return []
+            alive = records.alive(connection, found, seen.photo)
+            return records.save_original(connection, seen, description, kept, alive)
 
-        if await self._database.write(work):
-            for method, fingerprint in self._by_method(description.fingerprints):
-                method.add(seen.photo, fingerprint)
+        self._add(await self._database.write(work))
+
+    async def _supplement(self, photo: PhotoId, described: Sequence[Fingerprint], at_ms: int) -> None:
+        known = await self._database.read(lambda connection: shelf.methods_of(connection, photo))
+        lacking = [one for one in described if one.method not in known]
+        found = linker.decide(photo, await self._matches(lacking), at_ms=at_ms)
+        kept = self._kept(lacking)
+
+        def work(connection: Connection) -> list[Recorded]:
+            row = records.row_of(connection, photo)
+            if row is None or row.state != State.INDEXED or row.original is not None:
+                return []
+            links.put(connection, records.alive(connection, found, photo))
+            regroup(connection, [photo])
+            return [shelf.put(connection, photo, fingerprint) for fingerprint in kept]
+
+        self._add(await self._database.write(work))
 
     async def _record_undecodable(self, seen: Seen, reason: str) -> None:
         def work(connection: Connection) -> None:
@@ -119,28 +159,48 @@ class Recorder:
         await self._database.write(work)
 
     async def _forget(self, photo: PhotoId, at_ms: int) -> None:
-        names = [method.name for method in self._methods]
-
-        def work(connection: Connection) -> tuple[PhotoId | None, dict[str, Fingerprint]]:
-            heir = records.forget(connection, photo, at_ms=at_ms)
-            if heir is None:
-                return None, {}
-            kept = {name: records.fingerprints_of(connection, name, [heir]).get(heir) for name in names}
-            return heir, {name: one for name, one in kept.items() if one is not None}
-
-        heir, inherited = await self._database.write(work)
-        for method in self._methods:
+        inherited = await self._database.write(
+            lambda connection: leaving.forget(connection, photo, at_ms=at_ms)
+        )
+        self._removed.add(photo)
+        for method in self._methods.values():
             method.remove(photo)
-            if heir is not None and method.name in inherited:
-                method.add(heir, inherited[method.name])
+        self._add(inherited)
+
+    async def _retire(self, names: Sequence[str]) -> None:
+        def work(connection: Connection) -> None:
+            for name in names:
+                shelf.retire(connection, name)
+
+        await self._database.write(work)
+        for name in names:
+            self._methods.pop(name, None)
+
+    async def _load(self, method: Method) -> int:
+        """Add what is recorded and not in the index; returns how far that went."""
+        at = method.loaded
+        while page := await self._database.read(_page(method.name, at)):
+            await asyncio.to_thread(_add_all, method, page)
+            at = page[-1].change
+        return at
+
+    async def _put_in_place(self, method: Method, at: int) -> None:
+        while page := await self._database.read(_page(method.name, at)):
+            await asyncio.to_thread(_add_all, method, page)
+            at = page[-1].change
+        for photo in self._removed:
+            method.remove(photo)
+        self._methods[method.name] = method
 
     async def _matches(self, described: Sequence[Fingerprint]) -> list[tuple[str, Match]]:
         loop = asyncio.get_running_loop()
+        by_name = {fingerprint.method: fingerprint for fingerprint in described}
         found: list[tuple[str, Match]] = []
-        for method, fingerprint in self._by_method(described):
-            fetch = self._fetch(method.name, loop)
-            matches = await asyncio.to_thread(method.matches, fingerprint, fetch)
-            found += [(method.name, match) for match in matches]
+        for name, method in self._methods.items():
+            if name in by_name:
+                fetch = self._fetch(name, loop)
+                matches = await asyncio.to_thread(method.matches, by_name[name], fetch)
+                found += [(name, match) for match in matches]
         return found
 
     def _fetch(self, method: str, loop: asyncio.AbstractEventLoop) -> Fetch:
@@ -148,15 +208,19 @@ class Recorder:
 
         def fetch(photos: Sequence[PhotoId]) -> Mapping[PhotoId, Fingerprint]:
             def work(connection: Connection) -> Mapping[PhotoId, Fingerprint]:
-                return records.fingerprints_of(connection, method, photos)
+                return shelf.of_photos(connection, method, photos)
 
             return asyncio.run_coroutine_threadsafe(self._database.read(work), loop).result()
 
         return fetch
 
-    def _by_method(self, described: Sequence[Fingerprint]) -> list[tuple[Method, Fingerprint]]:
-        by_name = {fingerprint.method: fingerprint for fingerprint in described}
-        return [(method, by_name[method.name]) for method in self._methods if method.name in by_name]
+    def _kept(self, described: Sequence[Fingerprint]) -> list[Fingerprint]:
+        return [self._methods[one.method].kept(one) for one in described if one.method in self._methods]
+
+    def _add(self, recorded: Sequence[Recorded]) -> None:
+        for one in recorded:
+            if (method := self._methods.get(one.fingerprint.method)) is not None:
+                method.add(one.photo, one.fingerprint, one.change)
 
 
 def _settle(connection: Connection, seen: Seen) -> bool:
@@ -168,13 +232,13 @@ def _settle(connection: Connection, seen: Seen) -> bool:
     return original is not None
 
 
-def _page(method: str, after: PhotoId) -> Any:
-    def work(connection: Connection) -> list[tuple[PhotoId, Fingerprint]]:
-        return records.fingerprints_after(connection, method, after, limit=LOAD_PAGE)
+def _page(method: str, change: int) -> Work[list[Recorded]]:
+    def work(connection: Connection) -> list[Recorded]:
+        return shelf.after(connection, method, change, limit=LOAD_PAGE)
 
     return work
 
 
-def _add_all(method: Method, page: list[tuple[PhotoId, Fingerprint]]) -> None:
-    for photo, fingerprint in page:
-        method.add(photo, fingerprint)
+def _add_all(method: Method, page: list[Recorded]) -> None:
+    for one in page:
+        method.add(one.photo, one.fingerprint, one.change)

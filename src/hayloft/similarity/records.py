@@ -10,17 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from hayloft.similarity import linker, links
+from hayloft.similarity import linker, links, shelf
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import join, regroup
-from hayloft.similarity.schema import State, fingerprints, photos
-from hayloft.similarity.schema import links as links_table
-from hayloft.similarity.schema import verdicts as verdicts_table
-from hayloft.types import Link, PhotoId, Verdict
+from hayloft.similarity.schema import State, photos
+from hayloft.similarity.shelf import Recorded
+from hayloft.types import Link, PhotoId
 
-_BLANK: Final[Mapping[str, Any]] = {
+BLANK: Final[Mapping[str, Any]] = {
     "sha256": None,
     "original": None,
     "group_id": None,
@@ -86,9 +85,13 @@ def counts(connection: Connection) -> dict[State, int]:
 
 
 def save_original(
-    connection: Connection, seen: Seen, description: Description, found: Iterable[Link]
-) -> None:
-    """Record a photo that was decoded, with its fingerprints and links."""
+    connection: Connection,
+    seen: Seen,
+    description: Description,
+    kept: Iterable[Fingerprint],
+    found: Iterable[Link],
+) -> list[Recorded]:
+    """Record a photo that was decoded, with what is kept of its fingerprints, and its links."""
     _put(
         connection,
         seen,
@@ -97,11 +100,11 @@ def save_original(
         height=description.height,
         sharpness=description.sharpness,
     )
-    connection.execute(delete(fingerprints).where(fingerprints.c.photo == seen.photo))
-    for fingerprint in description.fingerprints:
-        save_fingerprint(connection, seen.photo, fingerprint)
+    shelf.drop(connection, seen.photo)
+    recorded = [shelf.put(connection, seen.photo, fingerprint) for fingerprint in kept]
     links.put(connection, found)
     regroup(connection, [seen.photo])
+    return recorded
 
 
 def save_twin(connection: Connection, seen: Seen, original: Row[Any]) -> None:
@@ -127,118 +130,19 @@ def save_undecodable(connection: Connection, seen: Seen, reason: str) -> None:
     regroup(connection, [seen.photo])
 
 
-def save_fingerprint(connection: Connection, photo: PhotoId, fingerprint: Fingerprint) -> None:
-    """Record one fingerprint in place of an older one of the same method."""
-    key = (fingerprints.c.method == fingerprint.method, fingerprints.c.photo == photo)
-    connection.execute(delete(fingerprints).where(*key))
-    connection.execute(
-        insert(fingerprints),
-        {
-            "method": fingerprint.method,
-            "photo": photo,
-            "quality": fingerprint.quality,
-            "data": fingerprint.data,
-        },
-    )
+def originals(connection: Connection, chosen: Sequence[PhotoId]) -> set[PhotoId]:
+    """Which of some photos are here, decoded, and stand for their bytes."""
+    return {
+        PhotoId(row.photo)
+        for row in rows_of(connection, chosen)
+        if row.state == State.INDEXED and row.original is None
+    }
 
 
-def fingerprints_of(
-    connection: Connection, method: str, chosen: Sequence[PhotoId]
-) -> dict[PhotoId, Fingerprint]:
-    """What a method keeps of some photos."""
-    rows = [
-        row
-        for part in links.chunks(chosen)
-        for row in connection.execute(
-            select(fingerprints).where(fingerprints.c.method == method, fingerprints.c.photo.in_(part))
-        )
-    ]
-    return {PhotoId(row.photo): _fingerprint(row) for row in rows}
-
-
-def fingerprints_after(
-    connection: Connection, method: str, after: PhotoId, *, limit: int
-) -> list[tuple[PhotoId, Fingerprint]]:
-    """What a method keeps, by photo id, for reading all of it page by page."""
-    rows = connection.execute(
-        select(fingerprints)
-        .where(fingerprints.c.method == method, fingerprints.c.photo > after)
-        .order_by(fingerprints.c.photo)
-        .limit(limit)
-    )
-    return [(PhotoId(row.photo), _fingerprint(row)) for row in rows]
-
-
-def forget(connection: Connection, photo: PhotoId, *, at_ms: int) -> PhotoId | None:
-    """Erase all that is known of a photo, but not that it was deleted.
-
-    Returns the twin that inherited its fingerprints and links, if there is one.
-    """
-    row = row_of(connection, photo)
-    heir = _hand_over(connection, row) if row is not None and row.original is None else None
-    around = {link.other(photo) for link in links.of_photo(connection, photo)}
-    around |= {PhotoId(said.a + said.b - photo) for said in links.verdicts_of(connection, [photo])}
-    links.drop(connection, photo)
-    connection.execute(delete(fingerprints).where(fingerprints.c.photo == photo))
-    _erase(connection, photo, at_ms)
-    regroup(connection, around | ({heir} if heir is not None else set()))
-    return heir
-
-
-def _hand_over(connection: Connection, row: Row[Any]) -> PhotoId | None:
-    """Make the oldest twin the original in this one's place."""
-    twins = twins_of(connection, PhotoId(row.photo))
-    if not twins:
-        return None
-    heir, *others = (PhotoId(twin.photo) for twin in twins)
-    old = PhotoId(row.photo)
-    connection.execute(update(photos).where(photos.c.photo == heir).values(original=None))
-    connection.execute(update(photos).where(photos.c.original == old).values(original=heir))
-    connection.execute(update(fingerprints).where(fingerprints.c.photo == old).values(photo=heir))
-    at_ms = row.seen_at_ms
-    links.put(connection, [linker.duplicate(other, heir, at_ms=at_ms) for other in others])
-    _inherit_links(connection, old, heir)
-    _inherit_verdicts(connection, old, heir)
-    return heir
-
-
-def _inherit_links(connection: Connection, old: PhotoId, heir: PhotoId) -> None:
-    for link in links.of_photo(connection, old):
-        a, b = links.ordered(heir, link.other(old))
-        if link.method == linker.SHA256 or links.between(connection, a, b) is not None:
-            continue
-        connection.execute(
-            update(links_table)
-            .where(links_table.c.a == link.a, links_table.c.b == link.b)
-            .values(a=a, b=b, evidence=linker.restate(link.evidence, old, heir), announced=False)
-        )
-
-
-def _inherit_verdicts(connection: Connection, old: PhotoId, heir: PhotoId) -> None:
-    """What was said of the original was said of its bytes; the heir's own verdicts go first."""
-    said = links.verdicts_of(connection, [heir])
-    known = {(row.a, row.b) for row in said}
-    for row in links.verdicts_of(connection, [old]):
-        other = PhotoId(row.a + row.b - old)
-        pair = links.ordered(heir, other)
-        if other != heir and pair not in known:
-            connection.execute(
-                insert(verdicts_table),
-                {
-                    "a": pair[0],
-                    "b": pair[1],
-                    "verdict": Verdict(row.verdict).value,
-                    "created_at_ms": row.created_at_ms,
-                },
-            )
-
-
-def _erase(connection: Connection, photo: PhotoId, at_ms: int) -> None:
-    connection.execute(delete(photos).where(photos.c.photo == photo))
-    connection.execute(
-        insert(photos),
-        {**_BLANK, "photo": photo, "state": State.FORGOTTEN, "position": 0, "seen_at_ms": at_ms},
-    )
+def alive(connection: Connection, found: Sequence[Link], photo: PhotoId) -> list[Link]:
+    """The links whose other end is still here: an index on disk may lag behind a deletion after a crash."""
+    there = originals(connection, [link.other(photo) for link in found])
+    return [link for link in found if link.other(photo) in there]
 
 
 def _put(connection: Connection, seen: Seen, **values: Any) -> None:
@@ -246,7 +150,7 @@ def _put(connection: Connection, seen: Seen, **values: Any) -> None:
     connection.execute(
         insert(photos),
         {
-            **_BLANK,
+            **BLANK,
             "photo": seen.photo,
             "position": seen.position,
             "sha256": seen.sha256,
@@ -255,7 +159,3 @@ def _put(connection: Connection, seen: Seen, **values: Any) -> None:
             **values,
         },
     )
-
-
-def _fingerprint(row: Row[Any]) -> Fingerprint:
-    return Fingerprint(method=row.method, data=row.data, quality=row.quality)

@@ -75,11 +75,15 @@ photos: Final = Table(
 fingerprints: Final = Table(
     "fingerprints",
     metadata,
-    Column("method", String(128), primary_key=True),
-    Column("photo", _Big, primary_key=True, autoincrement=False),
+    # Numbers the fingerprints in the order they were recorded: an index on disk remembers how far it goes.
+    Column("change", _Big, primary_key=True, autoincrement=True),
+    Column("method", String(128), nullable=False),
+    Column("photo", _Big, nullable=False),
     Column("quality", Float, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    Index("fingerprints_photo", "photo"),
+    Index("fingerprints_photo", "photo", "method", unique=True),
+    Index("fingerprints_method", "method", "change"),
+    sqlite_autoincrement=True,
 )
 """What each method keeps of each original, embeddings included."""
 

@@ -76,6 +76,24 @@ def application(similarity: Similarity) -> FastAPI:
         page = await similarity.all_links(relation=relation, cursor=cursor, limit=limit)
         return payloads.page_to(page)
 
+    @app.get("/groups")
+    async def groups(
+        relation: Relation | None = None,
+        cursor: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=limits.PAGE_PHOTOS_MAX)] = 100,
+    ) -> dict[str, Any]:
+        page = await similarity.groups(relation=relation, cursor=cursor, limit=limit)
+        return payloads.groups_to(page)
+
+    @app.get("/photo/{photo_id}/group")
+    async def group_of(photo_id: int) -> dict[str, Any]:
+        return payloads.group_to(await similarity.group_of(PhotoId(photo_id)))
+
+    @app.post("/rebuild", status_code=202)
+    async def rebuild() -> dict[str, Any]:
+        await similarity.rebuild()
+        return {"status": "started"}
+
     @app.put("/links/{a}/{b}/verdict")
     async def set_verdict(a: int, b: int, body: VerdictBody) -> dict[str, Any]:
         link = await similarity.set_verdict(PhotoId(a), PhotoId(b), body.verdict)

@@ -34,12 +34,15 @@ def upgrade() -> None:
     op.create_index("photos_group", "photos", ["group_id", "photo"])
     op.create_table(
         "fingerprints",
-        sa.Column("method", sa.String(128), primary_key=True),
-        sa.Column("photo", _Big, primary_key=True, autoincrement=False),
+        sa.Column("change", _Big, primary_key=True, autoincrement=True),
+        sa.Column("method", sa.String(128), nullable=False),
+        sa.Column("photo", _Big, nullable=False),
         sa.Column("quality", sa.Float(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
+        sqlite_autoincrement=True,
     )
-    op.create_index("fingerprints_photo", "fingerprints", ["photo"])
+    op.create_index("fingerprints_photo", "fingerprints", ["photo", "method"], unique=True)
+    op.create_index("fingerprints_method", "fingerprints", ["method", "change"])
     op.create_table(
         "links",
         sa.Column("link", _Big, primary_key=True, autoincrement=True),

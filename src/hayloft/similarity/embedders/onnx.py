@@ -1,0 +1,177 @@
+"""Any trained image encoder that comes as an ONNX file, run by onnxruntime.
+
+Beside ``MODEL.onnx`` lies ``MODEL.json``, the sidecar, which states what the file does not: how pixels are
+prepared and where the vector is. All its keys are optional::
+
+    {"name": "mobilenet-v1",         # default: the file's name
+     "input": "t0",                  # default: the first input
+     "output": "feat",               # default: the first output
+     "side": 224, "fit": "crop", "margin": 1.0,          # see views.ViewPlan
+     "layout": "nchw",               # or nhwc
+     "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],    # of RGB scaled to 0 … 1
+     "pool": "none",                 # mean: over all positions, first: of a sequence (a class token)
+     "alike_score_min": 0.85}
+
+The recorded name carries the first digits of the model's SHA-256 and of the sidecar's, so that a changed
+model is another model. Views that wait together are run as one batch, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hayloft.errors import InvalidRequest, ShuttingDown
+from hayloft.similarity import thresholds
+from hayloft.similarity.views import Fit, ViewPlan
+
+Vector = NDArray[np.float32]
+
+BATCH_VIEWS_MAX: Final = 16
+_DIGITS: Final = 8
+Triple = tuple[float, float, float]
+
+
+class Sidecar(BaseModel):
+    """What a model's file does not say of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9._-]*$")
+    input: str | None = None
+    output: str | None = None
+    side: int = Field(default=224, gt=0, le=1024)
+    fit: Fit = "crop"
+    margin: float = Field(default=1.0, ge=1.0, le=2.0)
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    mean: Triple = (0.485, 0.456, 0.406)
+    std: Triple = (0.229, 0.224, 0.225)
+    pool: Literal["none", "mean", "first"] = "none"
+    alike_score_min: float = Field(default=thresholds.MODEL_ALIKE_SCORE_MIN, ge=-1.0, le=1.0)
+
+
+class OnnxEmbedder:
+    """``embedder.Embedder`` over the model at ``path`` and its sidecar.
+
+    Raises:
+        InvalidRequest: a file is missing, or the model does not do what the sidecar says.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        sidecar_path = path.with_suffix(".json")
+        content, told = _read(path), (_read(sidecar_path) if sidecar_path.exists() else b"{}")
+        self._sidecar = _parse(told, sidecar_path)
+        self._session = _session(path, content, threads)
+        self._input = self._sidecar.input or self._session.get_inputs()[0].name
+        self._output = self._sidecar.output or self._session.get_outputs()[0].name
+        digest = hashlib.sha256(content + told).hexdigest()[:_DIGITS]
+        self.name = f"onnx/{self._sidecar.name or path.stem}/{digest}"
+        self.view = ViewPlan(side=self._sidecar.side, fit=self._sidecar.fit, margin=self._sidecar.margin)
+        self.alike_score_min = self._sidecar.alike_score_min
+        self.hint = f"the model {path.name}"
+        self.dimensions = self._try()
+        self._thread = ThreadPoolExecutor(1, "embedder")
+        self._waiting: list[tuple[bytes, asyncio.Future[Vector]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def embed(self, view: bytes) -> Vector:
+        """The vector of one view; computed together with others that wait."""
+        future: asyncio.Future[Vector] = asyncio.get_running_loop().create_future()
+        self._waiting.append((view, future))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return await future
+
+    async def close(self) -> None:
+        """Finish the batch that is running; what waits fails."""
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(ShuttingDown())
+        if self._running is not None:
+            await asyncio.gather(self._running, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_VIEWS_MAX], self._waiting[BATCH_VIEWS_MAX:]
+            views = [view for view, _ in batch]
+            try:
+                vectors = await loop.run_in_executor(self._thread, self._embed, views)
+            except Exception as failure:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(failure)
+            else:
+                for (_, future), vector in zip(batch, vectors, strict=True):
+                    if not future.done():
+                        future.set_result(vector)
+
+    def _embed(self, views: list[bytes]) -> NDArray[np.float32]:
+        side = self._sidecar.side
+        pixels = np.stack([np.frombuffer(view, np.uint8).reshape(side, side, 3) for view in views])
+        mean, std = (np.asarray(v, np.float32) for v in (self._sidecar.mean, self._sidecar.std))
+        prepared = (pixels.astype(np.float32) / 255 - mean) / std
+        if self._sidecar.layout == "nchw":
+            prepared = np.ascontiguousarray(prepared.transpose(0, 3, 1, 2))
+        (features,) = self._session.run([self._output], {self._input: prepared})
+        vectors = self._pool(np.asarray(features, dtype=np.float32))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+    def _pool(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``[n, d]`` out of ``[n, d]``, a map ``[n, d, h, w]`` (nhwc: last) or a sequence ``[n, t, d]``."""
+        if self._sidecar.pool == "first":
+            pooled = features[:, 0]
+        elif self._sidecar.pool == "mean" and features.ndim == 4:
+            pooled = features.mean(axis=(2, 3) if self._sidecar.layout == "nchw" else (1, 2))
+        elif self._sidecar.pool == "mean" and features.ndim == 3:
+            pooled = features.mean(axis=1)
+        else:
+            pooled = features.reshape(len(features), -1)
+        return np.asarray(pooled, dtype=np.float32)
+
+    def _try(self) -> int:
+        """Run the model once: a sidecar that does not fit is found at start, not at the first photo."""
+        side = self._sidecar.side
+        try:
+            return int(self._embed([bytes(side * side * 3)]).shape[1])
+        except Exception as failure:
+            raise InvalidRequest(f"The model does not run as its sidecar says: {failure}") from failure
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as failure:
+        raise InvalidRequest(f"The embedder's file {path} cannot be read: {failure.strerror}.") from failure
+
+
+def _parse(told: bytes, path: Path) -> Sidecar:
+    try:
+        return Sidecar(**json.loads(told))
+    except (ValueError, TypeError, ValidationError) as failure:
+        raise InvalidRequest(f"The sidecar {path} is not right: {failure}") from failure
+
+
+def _session(path: Path, content: bytes, threads: int) -> Any:
+    import onnxruntime  # only who uses a model pays for loading the runtime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as failure:
+        # onnxruntime's own exceptions share no base class of their own.
+        raise InvalidRequest(f"{path} is no model that onnxruntime can run: {failure}") from failure

@@ -1,0 +1,127 @@
+"""The recorded fingerprints: functions of a database connection, in the caller's transaction.
+
+They are numbered in the order in which they are recorded, so that an index on disk can say how far it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, func, insert, or_, select
+
+from hayloft.similarity import links
+from hayloft.similarity.fingerprint import Fingerprint
+from hayloft.similarity.grouping import regroup
+from hayloft.similarity.schema import State, fingerprints, photos
+from hayloft.similarity.schema import links as links_table
+from hayloft.types import PhotoId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A fingerprint with its number in the order of recording."""
+
+    change: int
+    photo: PhotoId
+    fingerprint: Fingerprint
+
+
+def put(connection: Connection, photo: PhotoId, fingerprint: Fingerprint) -> Recorded:
+    """Record one fingerprint in place of an older one of the same method."""
+    connection.execute(
+        delete(fingerprints).where(
+            fingerprints.c.method == fingerprint.method, fingerprints.c.photo == photo
+        )
+    )
+    inserted = connection.execute(
+        insert(fingerprints).values(
+            method=fingerprint.method,
+            photo=photo,
+            quality=fingerprint.quality,
+            data=fingerprint.data,
+        )
+    )
+    assert inserted.inserted_primary_key is not None
+    change = int(inserted.inserted_primary_key[0])
+    return Recorded(change=change, photo=photo, fingerprint=fingerprint)
+
+
+def of_photos(connection: Connection, method: str, chosen: Sequence[PhotoId]) -> dict[PhotoId, Fingerprint]:
+    """What a method keeps of some photos."""
+    rows = [
+        row
+        for part in links.chunks(chosen)
+        for row in connection.execute(
+            select(fingerprints).where(fingerprints.c.method == method, fingerprints.c.photo.in_(part))
+        )
+    ]
+    return {PhotoId(row.photo): _fingerprint(row) for row in rows}
+
+
+def after(connection: Connection, method: str, change: int, *, limit: int) -> list[Recorded]:
+    """What a method keeps, in the order it was recorded, for reading all of it page by page."""
+    rows = connection.execute(
+        select(fingerprints)
+        .where(fingerprints.c.method == method, fingerprints.c.change > change)
+        .order_by(fingerprints.c.change)
+        .limit(limit)
+    )
+    return [
+        Recorded(change=row.change, photo=PhotoId(row.photo), fingerprint=_fingerprint(row)) for row in rows
+    ]
+
+
+def all_of(connection: Connection, photo: PhotoId) -> list[Fingerprint]:
+    """What all methods keep of a photo."""
+    rows = connection.execute(select(fingerprints).where(fingerprints.c.photo == photo))
+    return [_fingerprint(row) for row in rows]
+
+
+def drop(connection: Connection, photo: PhotoId) -> None:
+    """Forget what all methods keep of a photo."""
+    connection.execute(delete(fingerprints).where(fingerprints.c.photo == photo))
+
+
+def methods_of(connection: Connection, photo: PhotoId) -> set[str]:
+    """The methods that keep something of a photo."""
+    return set(
+        connection.execute(select(fingerprints.c.method).where(fingerprints.c.photo == photo)).scalars()
+    )
+
+
+def counts_by_method(connection: Connection) -> dict[str, int]:
+    """How many photos each method has fingerprinted."""
+    rows = connection.execute(select(fingerprints.c.method, func.count()).group_by(fingerprints.c.method))
+    return {str(method): int(count) for method, count in rows}
+
+
+def lacking(connection: Connection, methods: Sequence[str], after: PhotoId, *, limit: int) -> list[PhotoId]:
+    """Originals past ``after`` that some of ``methods`` have no fingerprint of, by id."""
+    missing = [
+        ~exists().where(fingerprints.c.photo == photos.c.photo, fingerprints.c.method == method)
+        for method in methods
+    ]
+    rows = connection.execute(
+        select(photos.c.photo)
+        .where(photos.c.state == State.INDEXED, photos.c.photo > after)
+        .where(photos.c.original.is_(None), or_(*missing))
+        .order_by(photos.c.photo)
+        .limit(limit)
+    )
+    return [PhotoId(photo) for photo in rows.scalars()]
+
+
+def retire(connection: Connection, method: str) -> None:
+    """Drop a method's fingerprints and links: another has taken its place."""
+    connection.execute(delete(fingerprints).where(fingerprints.c.method == method))
+    gone = list(
+        connection.execute(select(links_table.c.a, links_table.c.b).where(links_table.c.method == method))
+    )
+    connection.execute(delete(links_table).where(links_table.c.method == method))
+    regroup(connection, {PhotoId(photo) for pair in gone for photo in pair})
+
+
+def _fingerprint(row: Row[Any]) -> Fingerprint:
+    return Fingerprint(method=row.method, data=row.data, quality=row.quality)
