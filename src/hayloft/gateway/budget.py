@@ -1,13 +1,10 @@
 """How many upload bytes one worker process holds at a time.
 
-Every upload reserves before it reads; past the limit it is told to come back. Reservations are released
-when their context closes, so nothing leaks when an upload fails. It counts, it does not allocate.
+Every upload reserves before it reads; past the limit it is told to come back. It counts, it does
+not allocate.
 """
 
 from __future__ import annotations
-
-from types import TracebackType
-from typing import Self
 
 from hayloft import limits
 from hayloft.errors import Overloaded
@@ -21,7 +18,7 @@ class Budget:
         self.bytes_held = 0
 
     def reservation(self) -> Reservation:
-        """A reservation of nothing yet, to be used as a context."""
+        """A reservation of nothing yet."""
         return Reservation(self)
 
     def take(self, size: int) -> None:
@@ -44,23 +41,14 @@ class Budget:
 
 
 class Reservation:
-    """What one upload holds; grows while it is read, released when the context closes."""
+    """What one upload holds; grows while it is read, released once it is stored or refused."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._size = 0
 
-    def __enter__(self) -> Self:
-        """Start with what is held already."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give everything back."""
+    def release(self) -> None:
+        """Give everything back; again is no error."""
         self._budget.give_back(self._size)
         self._size = 0
 

@@ -10,13 +10,16 @@ answers False only where bytes are missing; whether the rest makes sense is the 
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 Data = bytes | bytearray
 
 _JPEG_STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length: TEM, RST0 to RST7, SOI."""
+_JPEG_START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""SOF0 to SOF15 without DHT, JPG and DAC, which stand between them."""
 _JPEG_START_OF_SCAN: Final = 0xDA
+_JPEG_SIZE: Final = struct.Struct(">HH")
 _JPEG_END: Final = b"\xff\xd9"
 
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
@@ -32,27 +35,40 @@ _BMP_UNCOMPRESSED: Final = frozenset({0, 3, 6})
 """BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS: rows of fixed length."""
 
 
-def jpeg_complete(data: Data) -> bool:
-    """Whether an end-of-image marker follows the first scan."""
-    scan = _jpeg_scan_offset(data)
-    return scan is not None and data.rfind(_JPEG_END, scan) != -1
+class JpegFrame(NamedTuple):
+    """What a JPEG's segments say before its pixels begin."""
+
+    width: int
+    height: int
+    scan_offset: int
+    """Where the first start-of-scan marker is."""
 
 
-def _jpeg_scan_offset(data: Data) -> int | None:
-    """Where the first start-of-scan marker is; None if the segments end before it."""
+def jpeg_frame(data: Data) -> JpegFrame | None:
+    """The frame header and the first scan (ITU-T T.81, annex B); None if the segments end before them."""
     offset = 2
-    while offset + 4 <= len(data):
+    width = height = 0
+    last = len(data) - 4
+    while offset <= last:
         if data[offset] != 0xFF:
             offset += 1  # Decoders skip stray bytes between segments, and so do we.
             continue
         marker = data[offset + 1]
         if marker == _JPEG_START_OF_SCAN:
-            return offset
+            return JpegFrame(width, height, offset)
         if marker == 0xFF or marker in _JPEG_STANDALONE:
             offset += 1 if marker == 0xFF else 2
             continue
-        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4])
+        if marker in _JPEG_START_OF_FRAME and offset + 9 <= len(data):
+            height, width = _JPEG_SIZE.unpack_from(data, offset + 5)
+        offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
     return None
+
+
+def jpeg_complete(data: Data) -> bool:
+    """Whether an end-of-image marker follows the first scan."""
+    frame = jpeg_frame(data)
+    return frame is not None and data.rfind(_JPEG_END, frame.scan_offset) != -1
 
 
 def png_complete(data: Data) -> bool:

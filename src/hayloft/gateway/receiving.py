@@ -1,16 +1,17 @@
 """The bodies of uploads, read as they arrive: raw or multipart, one file in memory at a time.
 
-``files`` yields each file of a request once it is complete. Everything is bounded while it is read, not
-afterwards: bytes of a file, of the body, of headers; number of parts; memory over all uploads of the
-worker; how long a client may stay silent. A body that ends early raises ``ClientDisconnected``, so a file
-is never taken for whole when it is not.
+``Body`` is the body itself, ``files`` the files of a multipart one, each once it is complete. Everything
+is bounded while it is read, not afterwards: bytes of a file, of the body, of headers; number of parts;
+memory over all uploads of the worker; how long a client may stay silent. A body that ends early raises
+``ClientDisconnected``, so a file is never taken for whole when it is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -18,7 +19,7 @@ from python_multipart.multipart import parse_options_header
 from hayloft import limits
 from hayloft.errors import HayloftError, InvalidRequest, UnsupportedMedia, UploadTooLarge
 from hayloft.gateway import names
-from hayloft.gateway.budget import Budget, Reservation
+from hayloft.gateway.budget import Budget
 from hayloft.gateway.multipart import FileParser
 from hayloft.gateway.silence import Silence
 from hayloft.gateway.sniff import Data
@@ -82,81 +83,108 @@ def _declared_bytes(headers: Mapping[bytes, bytes]) -> int | None:
     return int(declared) if declared is not None and declared.isdigit() else None
 
 
-async def files(
-    form: Form, receive: Receive, *, budget: Budget, bytes_max: int
-) -> AsyncGenerator[Received, None]:
-    """The files of an upload, each as soon as it is complete.
+class Body:
+    """A request's body, read piece by piece while this context is open.
+
+    Its bytes are counted against the worker's memory until the context closes, so close it when the
+    files are stored, not when they are read.
 
     Raises:
-        UploadTooLarge: the body is larger than is allowed.
+        UploadTooLarge: the client announces more than is allowed.
         Overloaded: too many bytes are in flight already.
-        UploadStalled: the client stopped sending.
-        InvalidRequest: the multipart body is malformed, or has too many parts.
-        ClientDisconnected: the body ended early.
     """
-    body_bytes_max = limits.UPLOAD_BODY_BYTES_MAX if form.multipart else bytes_max
-    if form.declared_bytes is not None and form.declared_bytes > body_bytes_max:
-        raise _too_large(body_bytes_max)
-    with budget.reservation() as reservation, Silence() as silence:
-        if form.declared_bytes is not None:
-            reservation.cover(min(form.declared_bytes, bytes_max))
-        chunks = _chunks(receive, silence, form.declared_bytes, body_bytes_max)
-        if form.multipart:
-            async for received in _parts(form, chunks, reservation, bytes_max):
-                yield received
-        else:
-            yield Received(form.name, await _whole(chunks, form.declared_bytes, reservation))
 
+    def __init__(self, form: Form, receive: Receive, *, budget: Budget, bytes_max: int) -> None:
+        self._receive = receive
+        self._declared = form.declared_bytes
+        self._bytes_max = limits.UPLOAD_BODY_BYTES_MAX if form.multipart else bytes_max
+        if self._declared is not None and self._declared > self._bytes_max:
+            raise _too_large(self._bytes_max)
+        self._size = 0
+        self._more = True
+        self._silence = Silence()
+        self._reservation = budget.reservation()
+        if self._declared is not None:
+            self._reservation.cover(min(self._declared, bytes_max))
 
-async def _chunks(
-    receive: Receive, silence: Silence, declared: int | None, bytes_max: int
-) -> AsyncIterator[bytes]:
-    """The body's pieces, counted; ends only when the whole of it was seen."""
-    size = 0
-    more = True
-    while more:
-        silence.begin()
-        message = await receive()
-        silence.end()
-        if message["type"] == "http.disconnect":
+    def __enter__(self) -> Self:
+        """Start listening to the client."""
+        self._silence.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the memory back."""
+        self._reservation.release()
+        self._silence.__exit__(kind, error, traceback)
+
+    def cover(self, size: int) -> None:
+        """Count ``size`` bytes as held, if that is more than was announced.
+
+        Raises:
+            Overloaded: too many bytes are in flight already.
+        """
+        self._reservation.cover(size)
+
+    async def piece(self) -> bytes:
+        """The next piece; empty at the end, which is reached only when the whole body was seen.
+
+        Raises:
+            UploadTooLarge: more came than is allowed.
+            ClientDisconnected: the body ended early.
+            UploadStalled: the client stopped sending (raised when the context closes).
+        """
+        while self._more:
+            self._silence.begin()
+            message = await self._receive()
+            self._silence.end()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            self._more = message.get("more_body", False)
+            if piece := message.get("body", b""):
+                self._size += len(piece)
+                if self._size > self._bytes_max:
+                    raise _too_large(self._bytes_max)
+                return bytes(piece)
+        if self._declared is not None and self._size != self._declared:
             raise ClientDisconnected
-        more = message.get("more_body", False)
-        if chunk := message.get("body", b""):
-            size += len(chunk)
-            if size > bytes_max:
-                raise _too_large(bytes_max)
-            yield chunk
-    if declared is not None and size != declared:
-        raise ClientDisconnected
+        return b""
+
+    async def whole(self) -> Data:
+        """Everything. One piece is taken as it is; several are gathered without a second copy.
+
+        Raises:
+            As ``piece``, and Overloaded when unannounced bytes become too many.
+        """
+        first = await self.piece()
+        second = await self.piece() if first else b""
+        if not second:
+            return first
+        gathered = bytearray(first)
+        while second:
+            gathered += second
+            if self._declared is None:
+                self.cover(-(-len(gathered) // RESERVE_STEP_BYTES) * RESERVE_STEP_BYTES)
+            second = await self.piece()
+        return gathered
 
 
-async def _whole(chunks: AsyncIterator[bytes], declared: int | None, reservation: Reservation) -> Data:
-    """The whole body. One piece is taken as it is; several are gathered without a second copy."""
-    only: bytes = b""
-    gathered: bytearray | None = None
-    async for chunk in chunks:
-        if gathered is not None:
-            gathered += chunk
-        elif only:
-            gathered = bytearray(only)
-            gathered += chunk
-        else:
-            only = chunk
-        if declared is None:
-            size = len(gathered) if gathered is not None else len(only)
-            reservation.cover(-(-size // RESERVE_STEP_BYTES) * RESERVE_STEP_BYTES)
-    return only if gathered is None else gathered
+async def files(form: Form, body: Body, *, bytes_max: int) -> AsyncGenerator[Received, None]:
+    """The files of a multipart body, each as soon as it is complete.
 
-
-async def _parts(
-    form: Form, chunks: AsyncIterator[bytes], reservation: Reservation, bytes_max: int
-) -> AsyncGenerator[Received, None]:
-    """The files among a multipart body's parts."""
+    Raises:
+        InvalidRequest: the body is malformed, has too many parts or no file.
+        As ``Body.piece``.
+    """
     try:
         parser = FileParser(form.boundary, bytes_max=bytes_max)
-        async for chunk in chunks:
-            parser.feed(chunk)
-            reservation.cover(min(parser.bytes_held, 2 * bytes_max))
+        while piece := await body.piece():
+            parser.feed(piece)
+            body.cover(parser.bytes_held)
             while parser.complete:
                 part = parser.complete.popleft()
                 yield Received(part.name, part.data, part.error)

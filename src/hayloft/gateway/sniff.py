@@ -3,8 +3,9 @@
 ``inspect`` names the media type and the size in pixels of an image, or says why it is not kept: not an
 image of a known kind, cut off, or larger than may safely be decoded. Only headers are parsed, by Pillow
 and pillow-heif, and the end is looked for (``endings.py``); no pixel is ever decoded here, so a
-decompression bomb costs what its file costs. Holds for WebP too, whose header is parsed here because
-Pillow's parser sets up its whole canvas first.
+decompression bomb costs what its file costs. Two headers are parsed here: WebP's, because Pillow's parser
+sets up its whole canvas first, and JPEG's, because it takes 5 µs where Pillow's takes 100 (it unpacks the
+quantisation tables too) and uploads are JPEGs.
 """
 
 from __future__ import annotations
@@ -160,6 +161,13 @@ class _Window(io.RawIOBase):
         return self._offset
 
 
+def _jpeg_size(data: Data) -> Size:
+    frame = endings.jpeg_frame(data)
+    if frame is None or not frame.width:
+        raise ValueError("no frame header before the first scan")
+    return frame.width, frame.height
+
+
 def _webp_size(data: Data) -> Size:
     """The canvas of a WebP file (RFC 9649, section 2): in its first chunk, VP8, VP8L or VP8X."""
     chunk = bytes(data[12:16])
@@ -197,7 +205,7 @@ def _jpeg2000_codestream_complete(data: Data) -> bool:
     return data.rfind(b"\xff\xd9", max(0, len(data) - 1024)) != -1
 
 
-_JPEG: Final = _Kind("image/jpeg", _opened_by("JPEG"), endings.jpeg_complete)
+_JPEG: Final = _Kind("image/jpeg", _jpeg_size, endings.jpeg_complete)
 _PNG: Final = _Kind("image/png", _opened_by("PNG"), endings.png_complete)
 _GIF: Final = _Kind("image/gif", _opened_by("GIF"), endings.gif_complete)
 _WEBP: Final = _Kind("image/webp", _webp_size, endings.riff_complete)

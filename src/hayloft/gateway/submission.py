@@ -16,7 +16,7 @@ from hayloft import limits
 from hayloft.errors import HayloftError, InvalidRequest, Overloaded, ShuttingDown
 from hayloft.gateway import names, presenting
 from hayloft.gateway.gateway import Gateway
-from hayloft.gateway.receiving import Received, files, form_of
+from hayloft.gateway.receiving import Body, Received, files, form_of
 from hayloft.gateway.upload import Kept
 from hayloft.types import AlternateKey
 from hayloft.wire.asgi import Receive, Scope
@@ -47,17 +47,19 @@ class Submission:
             HayloftError: the request's only file was not kept, or the request as a whole is refused.
             ClientDisconnected: the body ended early. Files complete before that are kept.
         """
+        upload = self._gateway.settings.upload
+        budget = self._gateway.budget
+        with Body(self._form, receive, budget=budget, bytes_max=upload.bytes_max) as body:
+            if self._form.multipart:
+                return self._answer(await self._keep_all(body, upload.bytes_max))
+            return self._answer([await self._keep(Received(self._form.name, await body.whole()), 0)])
+
+    async def _keep_all(self, body: Body, bytes_max: int) -> list[Kept | tuple[str, HayloftError]]:
         outcomes: list[Kept | tuple[str, HayloftError]] = []
-        received = files(
-            self._form,
-            receive,
-            budget=self._gateway.budget,
-            bytes_max=self._gateway.settings.upload.bytes_max,
-        )
-        async with aclosing(received):
+        async with aclosing(files(self._form, body, bytes_max=bytes_max)) as received:
             async for file in received:
                 outcomes.append(await self._keep(file, len(outcomes)))
-        return self._answer(outcomes)
+        return outcomes
 
     async def _keep(self, file: Received, number: int) -> Kept | tuple[str, HayloftError]:
         if file.error is not None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from hayloft.errors import RoleUnavailable
+from hayloft.errors import InvalidRequest, RoleUnavailable
 from hayloft.gateway import presenting, sniff
 from hayloft.gateway.gateway import Gateway
-from hayloft.gateway.receiving import files, form_of
+from hayloft.gateway.receiving import Body, form_of
 from hayloft.gateway.routes.parameters import Neighbours, PathId, ScoreMin, photo_of
 from hayloft.gateway.schema import (
     Error,
@@ -80,15 +80,18 @@ def similarity_of(gateway: Gateway) -> Similarity:
 
 
 async def _image(gateway: Gateway, request: Request) -> bytes:
-    """The image in a request's body: the first file, under the limits of an upload."""
-    form = form_of(dict(request.scope["headers"]), "")
+    """The image in a request's body, under the limits of an upload.
+
+    Raises:
+        InvalidRequest: the body is multipart.
+    """
     upload = gateway.settings.upload
-    received = files(form, request.receive, budget=gateway.budget, bytes_max=upload.bytes_max)
-    async for file in received:
-        if file.error is not None:
-            raise file.error
-        sniff.inspect(file.data, pixels_max=upload.pixels_max)
-        image = bytes(file.data)
+    form = form_of(dict(request.scope["headers"]), "")
+    if form.multipart:
+        raise InvalidRequest("Send the image as the body, with its media type.")
+    with Body(form, request.receive, budget=gateway.budget, bytes_max=upload.bytes_max) as body:
+        image = bytes(await body.whole())
+    sniff.inspect(image, pixels_max=upload.pixels_max)
     return image
 
 
