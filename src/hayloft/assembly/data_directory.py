@@ -98,7 +98,7 @@ class DataDirectory:
         Raises:
             FormatTooNew: a newer Hayloft has written this.
         """
-        self._check_format()
+        self.check_format()
         self.volumes.mkdir(mode=_PRIVATE, exist_ok=True)
         shutil.rmtree(self.run, ignore_errors=True)
         self.metrics.mkdir(mode=_PRIVATE, parents=True)
@@ -130,7 +130,13 @@ class DataDirectory:
                     ) from None
             time.sleep(_LOCK_POLL_SECONDS)
 
-    def _check_format(self) -> None:
+    def check_format(self) -> None:
+        """Look at the format marker; write one where there is none.
+
+        Raises:
+            FormatTooNew: a newer Hayloft has written this.
+            Conflict: the marker is damaged.
+        """
         if not self.marker.exists():
             written_by = {"format": FORMAT, "hayloft": hayloft.__version__}
             _write_durably(self.marker, json.dumps(written_by).encode())
