@@ -7,7 +7,9 @@ against the roles can be tested without disks; ``MemoryStore`` can be told to fa
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,11 +23,14 @@ from hayloft.types import (
     AlternateKey,
     Appended,
     Committed,
+    CompactionReport,
     Cookie,
     DirectoryStatistics,
     Event,
     EventKind,
     Existence,
+    GroupPage,
+    KnownStore,
     Lease,
     Link,
     LinkPage,
@@ -33,7 +38,9 @@ from hayloft.types import (
     Neighbour,
     NewNeedle,
     NewPhoto,
+    ParkedEvent,
     PhotoDetails,
+    PhotoGroup,
     PhotoId,
     PhotoPage,
     PhotoQuery,
@@ -168,6 +175,17 @@ class MemoryStore:
         damaged = tuple((photo, key, "damaged") for photo, key in held if photo in self._damaged)
         return VolumeReport(state=self._state(volume), checked=len(held), damaged=damaged)
 
+    async def compact(self, volume: VolumeId) -> CompactionReport:
+        """Nothing to reclaim: what is deleted is gone at once."""
+        self._volume(volume)
+        state = self._state(volume)
+        return CompactionReport(
+            volume=volume,
+            size_bytes_before=state.size_bytes,
+            size_bytes_after=state.size_bytes,
+            needles=state.needles,
+        )
+
     async def close(self) -> None:
         """Refuse everything from now on."""
         self._closed = True
@@ -216,7 +234,9 @@ class MemoryDirectory:
         self._idempotent: dict[str, PhotoId] = {}
         self._details: dict[PhotoId, PhotoDetails] = {}
         self._events: list[Event] = []
+        self._grown = asyncio.Event()
         self._positions: dict[str, int] = {}
+        self._parked: dict[tuple[str, int], ParkedEvent] = {}
 
     async def lease(self, *, holder: str, count: int) -> Lease:
         """Lease ids in the holder's volume, making volumes while there are too few."""
@@ -352,6 +372,19 @@ class MemoryDirectory:
             if state.sealed and state.volume in self._placements:
                 await self.set_writable(state.volume, False)
 
+    async def stores(self) -> tuple[KnownStore, ...]:
+        """All stores that registered."""
+        return tuple(
+            KnownStore(
+                store=health.store,
+                url=None,
+                free_bytes=health.free_bytes,
+                capacity_bytes=health.capacity_bytes,
+                seen_at_ms=self._clock.now_ms(),
+            )
+            for health in self._stores.values()
+        )
+
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
         """Take a volume into, or out of, the writable set."""
         self._placements[volume] = replace(await self.placement(volume), writable=writable)
@@ -377,10 +410,16 @@ class MemoryDirectory:
             position=position, kind=kind, photo=photo, at_ms=self._clock.now_ms(), payload=payload
         )
         self._events.append(event)
+        self._grown.set()
+        self._grown = asyncio.Event()
         return position
 
-    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
+    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
         """Events past a position."""
+        if wait_seconds and len(self._events) <= after:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._grown.wait()
         return tuple(self._events[after : after + limit])
 
     async def position(self, consumer: str) -> int:
@@ -390,6 +429,37 @@ class MemoryDirectory:
     async def advance(self, consumer: str, position: int) -> None:
         """Remember how far a consumer is."""
         self._positions[consumer] = max(position, self._positions.get(consumer, 0))
+
+    async def park(self, consumer: str, event: Event, reason: str) -> None:
+        """Set an event aside."""
+        before = self._parked.get((consumer, event.position))
+        self._parked[consumer, event.position] = ParkedEvent(
+            event=event,
+            reason=reason,
+            times=before.times + 1 if before else 1,
+            parked_at_ms=self._clock.now_ms(),
+        )
+
+    async def parked(self, consumer: str, *, limit: int = 1000) -> tuple[ParkedEvent, ...]:
+        """A consumer's parked events."""
+        own = (self._parked[key] for key in sorted(self._parked) if key[0] == consumer)
+        return tuple(itertools.islice(own, limit))
+
+    async def retry(self, consumer: str, position: int | None = None) -> int:
+        """Have parked events delivered once more."""
+        keys = [k for k in self._parked if k[0] == consumer and position in (None, k[1])]
+        for key in keys:
+            self._parked[key] = replace(self._parked[key], due=True)
+        return len(keys)
+
+    async def due(self, consumer: str, *, limit: int) -> tuple[Event, ...]:
+        """Parked events to be delivered once more."""
+        parked = await self.parked(consumer)
+        return tuple(one.event for one in parked if one.due)[:limit]
+
+    async def unpark(self, consumer: str, position: int) -> None:
+        """A parked event has been dealt with."""
+        self._parked.pop((consumer, position), None)
 
     async def statistics(self) -> DirectoryStatistics:
         """Totals."""
@@ -490,6 +560,40 @@ class MemorySimilarity:
             return None
         self._links[pair] = replace(link, verdict=verdict)
         return self._links[pair]
+
+    async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:
+        """One page of what is connected by links that say *the same*."""
+        if relation is Relation.SIMILAR:
+            raise errors.InvalidRequest("Photos that are merely alike form no groups.")
+        start = _parse_cursor(cursor) if cursor else 0
+        groups = self._components(relation)
+        more = start + limit < len(groups)
+        return GroupPage(
+            groups=tuple(groups[start : start + limit]),
+            next_cursor=_cursor(start + limit) if more else None,
+            total=len(groups),
+        )
+
+    async def group_of(self, photo: PhotoId) -> PhotoGroup:
+        """The component with the photo in it; alone if no link says otherwise."""
+        for group in self._components(None):
+            if photo in group.photos:
+                return group
+        return PhotoGroup(group=photo, photos=(photo,), best=photo)
+
+    async def rebuild(self) -> None:
+        """There is no index."""
+
+    def _components(self, relation: Relation | None) -> list[PhotoGroup]:
+        sets: list[set[PhotoId]] = []
+        for (a, b), link in self._links.items():
+            same = link.relation in ((relation,) if relation else (Relation.DUPLICATE, Relation.COPY))
+            if same and link.verdict is not Verdict.DIFFERENT:
+                touched = [found for found in sets if found & {a, b}]
+                sets = [found for found in sets if not found & {a, b}]
+                sets.append({a, b}.union(*touched))
+        ordered = sorted(tuple(sorted(found)) for found in sets)
+        return [PhotoGroup(group=photos[0], photos=photos, best=photos[0]) for photos in ordered]
 
     async def status(self) -> SimilarityStatus:
         """How many photos are known."""
