@@ -84,27 +84,41 @@ def _rows(connection: Connection, query: PhotoQuery) -> list[Row[Any]]:
 
 
 def _run_of(query: PhotoQuery, status: Status) -> Select[Any]:
-    place = tuple_(photos.c.created_at_ms, photos.c.photo)
-    run = select(photos).where(photos.c.status == status.value, *_filters(query))
+    created = _created(query)
+    place = tuple_(created, photos.c.photo)
+    filters = _filters(query, query.created_from_ms, query.created_until_ms)
+    run = select(photos).where(photos.c.status == status.value, *filters)
     after = _place_in(query)
     if query.newest_first:
-        run = run.order_by(photos.c.created_at_ms.desc(), photos.c.photo.desc())
+        run = run.order_by(created.desc(), photos.c.photo.desc())
         return run if after is None else run.where(place < after)
-    run = run.order_by(photos.c.created_at_ms, photos.c.photo)
+    run = run.order_by(created, photos.c.photo)
     return run if after is None else run.where(place > after)
 
 
-def _filters(query: PhotoQuery) -> list[ColumnElement[bool]]:
+def _filters(query: PhotoQuery, start: int | None, end: int | None) -> list[ColumnElement[bool]]:
+    """The conditions beside the status, for photos created from ``start`` until ``end``."""
+    created = _created(query)
     filters: list[ColumnElement[bool]] = []
-    if query.media_type is not None:
-        filters.append(photos.c.media_type == query.media_type)
     if query.sha256 is not None:
         filters.append(photos.c.sha256 == query.sha256)
-    if query.created_from_ms is not None:
-        filters.append(photos.c.created_at_ms >= query.created_from_ms)
-    if query.created_until_ms is not None:
-        filters.append(photos.c.created_at_ms < query.created_until_ms)
+    if query.media_type is not None:
+        known_digest = query.sha256 is not None
+        filters.append(
+            (photos.c.media_type + "" if known_digest else photos.c.media_type) == query.media_type
+        )
+    if start is not None:
+        filters.append(created >= start)
+    if end is not None:
+        filters.append(created < end)
     return filters
+
+
+def _created(query: PhotoQuery) -> ColumnElement[int]:
+    """The time of creation. Beside a digest it is written as a sum, and a media type as a concatenation,
+    which no index serves: otherwise SQLite walks through all photos in their order to spare itself the
+    sorting of a few."""
+    return photos.c.created_at_ms if query.sha256 is None else photos.c.created_at_ms + 0
 
 
 def total(connection: Connection, query: PhotoQuery) -> int:
@@ -140,18 +154,9 @@ def _count_days(connection: Connection, query: PhotoQuery, first: int | None, en
 
 def _count(connection: Connection, query: PhotoQuery, start: int | None, end: int | None) -> int:
     """Photos of a part of a day, or of a digest, counted in an index."""
-    filters: list[ColumnElement[bool]] = [
-        photos.c.status.in_([status.value for status in _statuses(query)])
-    ]
-    if query.media_type is not None:
-        filters.append(photos.c.media_type == query.media_type)
-    if query.sha256 is not None:
-        filters.append(photos.c.sha256 == query.sha256)
-    if start is not None:
-        filters.append(photos.c.created_at_ms >= start)
-    if end is not None:
-        filters.append(photos.c.created_at_ms < end)
-    return int(connection.execute(select(func.count()).select_from(photos).where(*filters)).scalar_one())
+    statuses = photos.c.status.in_([status.value for status in _statuses(query)])
+    counted = select(func.count()).select_from(photos).where(statuses, *_filters(query, start, end))
+    return int(connection.execute(counted).scalar_one())
 
 
 def _statuses(query: PhotoQuery) -> tuple[Status, ...]:
