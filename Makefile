@@ -7,7 +7,7 @@ APT_TEST_PACKAGES := libmagic1
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench clean
+.PHONY: help serve test check format bench bench-renditions clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -41,6 +41,9 @@ format: $(VENV)/.test ## rewrite the code in the project's format
 bench: $(VENV)/.test ## the paper's workloads against nginx and fio; writes bench/results
 	@bin/install-debian $(APT_BENCH_PACKAGES)
 	@$(BIN)/python bench/haystress.py $(ARGS)
+
+bench-renditions: $(VENV)/.test ## all sizes of a 12-megapixel photo, per core, next to bare libvips
+	@$(BIN)/python bench/renditions.py $(ARGS)
 
 clean: ## remove everything that can be made again (never the data)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,15 +16,18 @@ import io
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from hayloft.config import RenditionSettings
-from hayloft.renditions import frames
-from hayloft.renditions.decode import pyvips  # as it is set there: one core, no cache
+from hayloft.renditions import decode, frames
 from hayloft.renditions.made import Made
 from hayloft.sandbox import Sandbox
+
+# As it is set there: one core, no cache.
+pyvips = vars(decode)["pyvips"]
 
 TARGET_RATIO = 0.9
 SIDES = (2048, 1024, 512, 256)
@@ -65,7 +68,7 @@ def bare_apart(data: bytes, settings: RenditionSettings) -> list[int]:
     ]
 
 
-def _saved(image: pyvips.Image, settings: RenditionSettings) -> bytes:
+def _saved(image: Any, settings: RenditionSettings) -> bytes:
     if settings.format == "webp":
         return bytes(
             image.webpsave_buffer(Q=settings.webp_quality, effort=settings.webp_effort, keep="none")

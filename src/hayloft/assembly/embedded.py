@@ -18,6 +18,8 @@ from hayloft.directory.local import LocalDirectory
 from hayloft.gateway import routes
 from hayloft.gateway.front import Front
 from hayloft.gateway.gateway import Gateway
+from hayloft.renditions.client import RenditionsClient
+from hayloft.renditions.location import without_position
 from hayloft.roles import Directory, Store
 from hayloft.similarity.client import SimilarityClient
 from hayloft.store.local import LocalStore
@@ -69,6 +71,9 @@ async def front(settings: Settings, data: DataDirectory, *, worker: str) -> Asyn
     similarity = None
     if settings.similarity.enabled:
         similarity = SimilarityClient(uds=data.similarity_socket, patience=SIMILARITY_PATIENCE)
+    renditions = None
+    if settings.renditions.enabled:
+        renditions = RenditionsClient(uds=data.renditions_socket)
     try:
         async with roles(settings, data) as opened:
             gateway = Gateway(
@@ -78,6 +83,8 @@ async def front(settings: Settings, data: DataDirectory, *, worker: str) -> Asyn
                 settings=settings,
                 secret=data.secret(),
                 worker=worker,
+                renditions=renditions,
+                public_view=without_position if settings.renditions.strip_gps else None,
             )
             gateway.start()
             try:
@@ -87,3 +94,5 @@ async def front(settings: Settings, data: DataDirectory, *, worker: str) -> Asyn
     finally:
         if similarity is not None:
             await similarity.close()
+        if renditions is not None:
+            await renditions.close()

@@ -39,11 +39,18 @@ class EntityTags:
         self._keyed = hashlib.blake2b(key=secret[:64], digest_size=TAG_BYTES)
 
     def tag(
-        self, photo: PhotoId, cookie: Cookie | None, alternate_key: AlternateKey = AlternateKey.ORIG
+        self,
+        photo: PhotoId,
+        cookie: Cookie | None,
+        alternate_key: AlternateKey = AlternateKey.ORIG,
+        *,
+        form: str = "",
     ) -> str:
-        """The tag, with its quotes."""
+        """The tag, with its quotes; ``form`` tells other forms of the same photo apart."""
         keyed = self._keyed.copy()
         keyed.update(b"%d/%d/%d" % (photo, alternate_key, -1 if cookie is None else cookie))
+        if form:
+            keyed.update(b"/" + form.encode())
         return f'"{keyed.hexdigest()}"'
 
 

@@ -57,16 +57,31 @@ class Front:
             return
         path: str = scope["path"]
         if path.startswith(_PHOTO) and scope["method"] in ("GET", "HEAD"):
-            named = _named_photo(path)
-            if named is not None:
+            named = named_photo(path)
+            asks = scope["query_string"] and self._gateway.pictures.takes(scope)
+            if named is not None and not asks:
                 await self._photo(scope, send, *named)
                 return
-        elif path == _UPLOAD and scope["method"] == "POST":
+        if self._gateway.pictures.takes(scope):
+            await self._gateway.pictures(scope, send)
+            return
+        if path == _UPLOAD and scope["method"] == "POST":
             await self._upload(scope, receive, send)
             return
         await self._rest(scope, receive, send)
 
     # Photos --------------------------------------------------------------------------------------
+
+    def hot(self, photo: PhotoId, cookie: Cookie) -> tuple[bytes, memoryview | bytes] | None:
+        """Head and body of the plain answer to a GET by capability link, if it takes no waiting."""
+        answer = self._gateway.reads.hot(photo, cookie)
+        if answer is not None:
+            self._gateway.metrics.read("GET", 200, len(answer[1]))
+        return answer
+
+    def next_request_id(self) -> str:
+        """A request id of our own."""
+        return f"{self._request_id_start}{next(self._request_numbers):08x}"
 
     async def _photo(self, scope: Scope, send: Send, photo: PhotoId | None, cookie: Cookie | None) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -155,7 +170,7 @@ class Front:
         if b"x-request-id" in headers:
             request_id = accepted_request_id(scope)
         else:
-            request_id = f"{self._request_id_start}{next(self._request_numbers):08x}"
+            request_id = self.next_request_id()
         request_id_variable.set(request_id)
         return request_id
 
@@ -173,7 +188,7 @@ async def _refuse(
         await discard(receive)
 
 
-def _named_photo(path: str) -> tuple[PhotoId | None, Cookie | None] | None:
+def named_photo(path: str) -> tuple[PhotoId | None, Cookie | None] | None:
     """The photo and cookie that a path names; photo None if there can be none; None: not a photo's."""
     text, slash, rest = path[len(_PHOTO) :].partition("/")
     cookie: Cookie | None = None

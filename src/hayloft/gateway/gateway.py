@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 
 from hayloft.clock import Clock, SystemClock
 from hayloft.config import Settings
@@ -18,12 +19,17 @@ from hayloft.gateway.conditions import EntityTags
 from hayloft.gateway.delete import Deletions
 from hayloft.gateway.identifiers import Identifiers
 from hayloft.gateway.metrics import FLUSH_SECONDS, Metrics
+from hayloft.gateway.picture_front import PictureFront
+from hayloft.gateway.pictures import Pictures
 from hayloft.gateway.placements import Placements
 from hayloft.gateway.read import Reads
 from hayloft.gateway.reports import Reports
 from hayloft.gateway.upload import Uploads
-from hayloft.roles import Directory, Similarity, Store
+from hayloft.roles import Directory, Renditions, Similarity, Store
 from hayloft.types import StoreId
+
+PublicView = Callable[[bytes | memoryview], bytes]
+"""An original's bytes as they are shown to those who need no key; never longer or shorter."""
 
 
 class Gateway:
@@ -38,12 +44,15 @@ class Gateway:
         settings: Settings,
         secret: bytes,
         worker: str,
+        renditions: Renditions | None = None,
+        public_view: PublicView | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self.directory = directory
         self.stores = stores
         self.similarity = similarity
+        self.renditions = renditions
         self.settings = settings
         self.access = Access(settings.api_keys)
         self.metrics = Metrics()
@@ -51,12 +60,27 @@ class Gateway:
         self.placements = Placements(directory, clock)
         self._reports = Reports(directory, self.metrics, clock)
         self._identifiers = Identifiers(directory, holder=worker)
+        tags = EntityTags(secret if public_view is None else _other_secret(secret))
         self.reads = Reads(
             directory=directory,
             stores=stores,
             placements=self.placements,
             reports=self._reports,
-            tags=EntityTags(secret),
+            tags=tags,
+            public_view=public_view,
+            without_key=not self.access.required,
+        )
+        self.pictures = PictureFront(
+            Pictures(
+                directory=directory,
+                stores=stores,
+                renditions=renditions,
+                placements=self.placements,
+                tags=tags,
+                access=self.access,
+            ),
+            self.metrics,
+            settings.public_url,
         )
         self.uploads = Uploads(
             directory=directory,
@@ -93,3 +117,8 @@ class Gateway:
                 self.metrics.flush()
         finally:
             self.metrics.flush()
+
+
+def _other_secret(secret: bytes) -> bytes:
+    """Photos with a part taken out are other bytes: caches must not take them for the whole ones."""
+    return hashlib.blake2b(secret[:64], person=b"public view").digest()

@@ -5,6 +5,7 @@ Times are ISO 8601 in UTC with milliseconds, digests hexadecimal, cookies 16 hex
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from hayloft.types import (
     DirectoryStatistics,
     Link,
     Neighbour,
+    PhotoDetails,
     PhotoId,
     PhotoRecord,
     SimilarityStatus,
@@ -40,8 +42,8 @@ def base_url(public_url: str | None, scheme: str, headers: Mapping[bytes, bytes]
 
 def time_text(at_ms: int) -> str:
     """A time as ISO 8601, UTC, with milliseconds."""
-    seconds, ms = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def link_url(record: PhotoRecord, base: str) -> str:
@@ -66,6 +68,44 @@ def photo(record: PhotoRecord, base: str) -> Json:
         "sha256": record.sha256.hex(),
         "name": record.name,
         "created_at": time_text(record.created_at_ms),
+    }
+
+
+def details(told: PhotoDetails, record: PhotoRecord, base: str, *, show_position: bool) -> Json:
+    """What a photo's file says about it."""
+    position = None
+    if show_position and told.latitude is not None:
+        position = {
+            "latitude": told.latitude,
+            "longitude": told.longitude,
+            "altitude_m": told.altitude_m,
+        }
+    link = link_url(record, base)
+    return {
+        "width": told.width,
+        "height": told.height,
+        "frames": told.frames,
+        "taken_at": told.taken_at,
+        "camera_make": told.camera_make,
+        "camera_model": told.camera_model,
+        "lens": told.lens,
+        "exposure_seconds": told.exposure_seconds,
+        "f_number": told.f_number,
+        "iso": told.iso,
+        "focal_length_mm": told.focal_length_mm,
+        "focal_length_35mm": told.focal_length_35mm,
+        "position": position,
+        "placeholder": base64.b64encode(told.placeholder).decode(),
+        "renditions": [
+            {
+                "rendition": one.alternate_key.label,
+                "width": one.width,
+                "height": one.height,
+                "url": f"{link}/{one.alternate_key.label}",
+            }
+            for one in told.renditions
+        ],
+        "failure": told.failure,
     }
 
 

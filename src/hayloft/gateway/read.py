@@ -9,7 +9,7 @@ changes about a photo's answer is kept, bounded, in memory.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Final, NamedTuple
@@ -73,6 +73,8 @@ class _Frame:
     tag: str
     headers: Headers
     """Of a whole answer, ``content-length`` included."""
+    head: bytes
+    """The same as they stand on the wire, status line first."""
 
 
 class Reads:
@@ -86,12 +88,16 @@ class Reads:
         placements: Placements,
         reports: Reports,
         tags: EntityTags,
+        public_view: Callable[[bytes | memoryview], bytes] | None = None,
+        without_key: bool = False,
     ) -> None:
         self._directory = directory
         self._stores = stores
         self._placements = placements
         self._reports = reports
         self._tags = tags
+        self._public_view = public_view
+        self._without_key = without_key
         self._frames: OrderedDict[tuple[PhotoId, bool], _Frame] = OrderedDict()
 
     async def answer(
@@ -118,9 +124,32 @@ class Reads:
         frame = self._frames.get((photo, cookie is None))
         if frame is None or frame.size != len(data) or frame.cookie != needle.cookie:
             frame = self._frame(photo, cookie, needle)
+        if self._public_view is not None and (cookie is not None or self._without_key):
+            data = self._public_view(data)
+            assert len(data) == frame.size
         if conditional:
             return _conditional(photo, frame, data, head, asked)
         return Answer(200, frame.headers, b"" if head else data)
+
+    def hot(self, photo: PhotoId, cookie: Cookie) -> tuple[bytes, memoryview | bytes] | None:
+        """The plain answer to a GET by capability link, if it takes no waiting: head and body.
+
+        The head lacks only the headers that differ from one answer to the next, and the empty line. None
+        means that ``answer`` has to be asked, and also that it would raise.
+        """
+        replicas = self._placements.cached(VolumeId(photo >> SEQUENCE_BITS))
+        frame = self._frames.get((photo, False))
+        if replicas is None or frame is None or self._public_view is not None:
+            return None
+        store = self._stores.get(replicas[photo % len(replicas)])
+        try:
+            needle = store.read_cached(photo, _ORIG) if store else None
+        except HayloftError:
+            return None
+        if needle is None or not _same_cookie(cookie, needle.cookie) or frame.cookie != needle.cookie:
+            return None
+        data = needle.data
+        return (frame.head, data) if len(data) == frame.size else None
 
     async def needle(self, photo: PhotoId) -> StoredNeedle:
         """A photo's needle, verified, from the first replica that has it whole.
@@ -236,7 +265,8 @@ class Reads:
             (b"content-disposition", to_disposition(metadata.name).encode()),
             (b"x-content-type-options", b"nosniff"),
         ]
-        frame = _Frame(needle.cookie, size, tag, headers)
+        head = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % header for header in headers)
+        frame = _Frame(needle.cookie, size, tag, headers, head)
         self._frames[photo, cookie is None] = frame
         if len(self._frames) > limits.ANSWER_FRAMES_MAX:
             self._frames.popitem(last=False)

@@ -79,6 +79,49 @@ class PhotoInfo(BaseModel):
     sha256: Sha256
     name: str
     created_at: str
+    details: Details | None = None
+    """Null until the photo has been looked at, and in listings that did not ask for them."""
+
+
+class Position(BaseModel):
+    """Where a photo was taken: degrees north and east, metres above the sea."""
+
+    latitude: float
+    longitude: float
+    altitude_m: float | None
+
+
+class RenditionInfo(BaseModel):
+    """One of a photo's stored sizes."""
+
+    rendition: str
+    width: int
+    height: int
+    url: str
+
+
+class Details(BaseModel):
+    """What a photo's file says about it; empty text and null mean that it does not say."""
+
+    width: int
+    """Once upright."""
+    height: int
+    frames: int
+    taken_at: str
+    camera_make: str
+    camera_model: str
+    lens: str
+    exposure_seconds: float | None
+    f_number: float | None
+    iso: int | None
+    focal_length_mm: float | None
+    focal_length_35mm: int | None
+    position: Position | None
+    placeholder: str
+    """ThumbHash, in base64."""
+    renditions: list[RenditionInfo]
+    failure: str
+    """Why the photo could not be decoded; empty if it could."""
 
 
 class PhotoList(BaseModel):

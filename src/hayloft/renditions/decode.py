@@ -1,4 +1,4 @@
-"""Bytes to an upright sRGB picture of at most a given size, and what the header says, through libvips.
+"""Bytes to an upright sRGB picture of a given size, and what the header says, through libvips.
 
 The header is read, and the size that it declares checked, before any pixel is decoded. JPEG and WebP shrink
 while they are decoded. The result is 8 bits a sample, upright, in sRGB (the embedded profile applied, CMYK
@@ -87,16 +87,9 @@ class Source:
             exif=self._exif.removeprefix(b"Exif\0\0"),
         )
 
-    def within(self, width: int, height: int, *, force: bool = False) -> pyvips.Image:
-        """The whole picture, upright, as large as fits into this box but not enlarged.
-
-        With ``force`` it becomes exactly this wide and high, distorted or enlarged if need be.
-        """
-        options: dict[str, Any] = {
-            "height": height,
-            "size": "force" if force else "down",
-            "fail_on": "none",
-        }
+    def sized(self, width: int, height: int) -> pyvips.Image:
+        """The whole picture, upright, exactly this wide and high: distorted or enlarged if need be."""
+        options: dict[str, Any] = {"height": height, "size": "force", "fail_on": "none"}
         if self._has_profile:
             # Not for the others: libvips would take a slow way round for pictures that are in sRGB already.
             options["output_profile"] = SRGB

@@ -27,7 +27,7 @@ def render(source: Source, picture: Picture) -> pyvips.Image:
     header = source.header
     whole = Region(x=0, y=0, width=header.width, height=header.height)
     if picture.region == whole:
-        image = source.within(picture.width, picture.height, force=True)
+        image = source.sized(picture.width, picture.height)
     else:
         image = _scaled_region(source, picture)
     with decoding():

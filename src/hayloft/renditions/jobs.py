@@ -33,7 +33,7 @@ def make_renditions(
     source = Source(original, pixels_max=pixels_max)
     header = source.header
     planned = plan(header.width, header.height, settings)
-    largest = source.within(planned[0].side, planned[0].side)
+    largest = source.sized(planned[0].width, planned[0].height)
     renditions: list[Rendition] = []
     with decoding():
         for wanted, image in shrink_in_turn(largest, planned):

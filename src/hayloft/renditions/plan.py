@@ -25,8 +25,8 @@ class Planned:
     """One rendition to be made."""
 
     alternate_key: AlternateKey
-    side: int
-    """Longest that its longer side may be, in pixels."""
+    width: int
+    height: int
 
 
 def sides(settings: RenditionSettings) -> Mapping[AlternateKey, int]:
@@ -48,10 +48,20 @@ def plan(width: int, height: int, settings: RenditionSettings) -> tuple[Planned,
     planned: list[Planned] = []
     for key in SMALLEST_FIRST:
         side = sides(settings)[key]
-        planned.append(Planned(alternate_key=key, side=side))
+        across, down = within(width, height, side)
+        planned.append(Planned(alternate_key=key, width=across, height=down))
         if side >= max(width, height):
             break
     return tuple(reversed(planned))
+
+
+def within(width: int, height: int, side: int) -> tuple[int, int]:
+    """The size that a picture of this size has once its longer side has at most ``side`` pixels."""
+    longer = max(width, height)
+    if longer <= side:
+        return width, height
+    across, down = ((2 * length * side + longer) // (2 * longer) for length in (width, height))
+    return max(1, across), max(1, down)
 
 
 def answering(asked: AlternateKey, renditions: Sequence[Rendition]) -> Rendition:

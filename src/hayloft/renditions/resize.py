@@ -30,8 +30,8 @@ def shrink_in_turn(
     """Each planned rendition's picture, largest first; ``largest`` already has the first one's size."""
     image = largest
     for wanted in planned:
-        if max(image.width, image.height) > wanted.side:
-            image = image.thumbnail_image(wanted.side, height=wanted.side, size="down").copy_memory()
+        if (image.width, image.height) != (wanted.width, wanted.height):
+            image = image.thumbnail_image(wanted.width, height=wanted.height, size="force").copy_memory()
         yield wanted, image
 
 

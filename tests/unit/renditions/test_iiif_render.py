@@ -71,6 +71,15 @@ def test_a_region_equals_the_same_part_of_the_whole() -> None:
     assert np.array_equal(cut, np.asarray(photo.crop((100, 50, 300, 200))))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_whole_photo_is_upright_at_any_size(orientation: int) -> None:
+    data = samples.oriented(orientation, image=samples.quadrants(1600, 1000))
+    for size in ("max", "800,500", "300,", "50,190"):
+        whole = picture(data, size=size, width=1600, height=1000)
+        assert samples.looks_like_quadrants(whole)
+    assert whole.size == (50, 190)
+
+
 def test_sizes_may_distort_and_enlarge() -> None:
     assert picture(JPEG, size="50,180").size == (50, 180)
     assert samples.looks_like_quadrants(picture(JPEG, size="^900,300"))

@@ -35,10 +35,14 @@ def test_the_borders(side: int, count: int) -> None:
 
 
 @given(SIDES, SIDES)
-def test_only_the_first_may_be_as_large_as_the_photo(width: int, height: int) -> None:
+def test_nothing_is_enlarged_and_proportions_are_kept(width: int, height: int) -> None:
     first, *others = plan(width, height, SETTINGS)
-    assert all(planned.side < max(width, height) for planned in others)
-    assert first.side >= max(width, height) or first.alternate_key is AlternateKey.LARGE
+    assert max(first.width, first.height) == min(max(width, height), SETTINGS.large)
+    assert all(max(one.width, one.height) < max(width, height) for one in others)
+    for one in (first, *others):
+        share = max(one.width, one.height) / max(width, height)
+        assert abs(one.width - max(1, width * share)) <= 0.5
+        assert abs(one.height - max(1, height * share)) <= 0.5
 
 
 def test_what_answers_for_a_rendition_that_was_not_needed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,13 +13,14 @@ from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import Cursor, Limit, Moment, PathId, moment_ms, photo_of
 from hayloft.gateway.schema import (
     DeletedPhoto,
+    Details,
     Error,
     KnownAnswer,
     KnownQuestion,
     PhotoInfo,
     PhotoList,
 )
-from hayloft.types import PhotoQuery, PhotoStatus
+from hayloft.types import PhotoDetails, PhotoId, PhotoQuery, PhotoRecord, PhotoStatus
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Error, "description": "There is no such photo."}
@@ -38,7 +40,8 @@ def router(gateway: Gateway) -> APIRouter:
     async def info(photo_id: PathId, request: Request) -> PhotoInfo:
         """What is known of a photo, a deleted one included."""
         record = await gateway.directory.photo(photo_of(photo_id))
-        return PhotoInfo(**presenting.photo(record, _base(gateway, request)))
+        told = await gateway.directory.details([record.photo])
+        return _info(gateway, record, _base(gateway, request), told)
 
     @routes.delete("/photo/{photo_id}", responses=_NOT_FOUND)
     async def delete(photo_id: PathId) -> DeletedPhoto:
@@ -61,6 +64,7 @@ def router(gateway: Gateway) -> APIRouter:
         until: Annotated[Moment, Query(description="Created before.")] = None,
         order: Literal["asc", "desc"] = "asc",
         sha256: Annotated[str | None, Query(description="Hexadecimal digest of the bytes.")] = None,
+        details: Annotated[bool, Query(description="Say what the photos' files say, too.")] = False,
     ) -> PhotoList:
         """Photos, one page at a time."""
         query = PhotoQuery(
@@ -75,8 +79,10 @@ def router(gateway: Gateway) -> APIRouter:
         )
         page = await gateway.directory.photos(query)
         base = _base(gateway, request)
+        wanted = [record.photo for record in page.photos] if details else []
+        told = await gateway.directory.details(wanted) if wanted else {}
         return PhotoList(
-            photos=[PhotoInfo(**presenting.photo(record, base)) for record in page.photos],
+            photos=[_info(gateway, record, base, told) for record in page.photos],
             next_cursor=page.next_cursor,
             total=page.total,
         )
@@ -89,6 +95,18 @@ def router(gateway: Gateway) -> APIRouter:
         return KnownAnswer(known={digest.hex(): photo for digest, photo in found.items()})
 
     return routes
+
+
+def _info(
+    gateway: Gateway, record: PhotoRecord, base: str, told: Mapping[PhotoId, PhotoDetails]
+) -> PhotoInfo:
+    details = told.get(record.photo)
+    if details is None:
+        return PhotoInfo(**presenting.photo(record, base))
+    # Whoever got here has shown a key, where there are keys; without any, everyone is the public.
+    show_position = gateway.access.required or not gateway.settings.renditions.strip_gps
+    shown = presenting.details(details, record, base, show_position=show_position)
+    return PhotoInfo(**presenting.photo(record, base), details=Details(**shown))
 
 
 def _base(gateway: Gateway, request: Request) -> str:
