@@ -1,8 +1,14 @@
-"""The directory's protocol: one suite over the directory itself and over HTTP on a real socket."""
+"""The directory's protocol: one suite over the directory itself and over HTTP on a real socket.
+
+With ``HAYLOFT_TEST_POSTGRES`` set to the URL of a PostgreSQL server on which databases may be created, the
+suite runs on PostgreSQL too.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,8 +16,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from hayloft.directory.client import DirectoryClient
+from hayloft.directory.database import parse_url
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
@@ -47,6 +56,7 @@ from hayloft.wire.serving import AppServer
 
 POLICY = WritePolicy(writable_max=2, volume_size_bytes_max=1000, free_bytes_min=10)
 DAY_MS = 86_400_000
+POSTGRES = os.environ.get("HAYLOFT_TEST_POSTGRES")
 
 
 class Clock:
@@ -84,7 +94,29 @@ async def over_http(path: Path, clock: Clock) -> AsyncIterator[Directory]:
         await client.close()
 
 
-@pytest.fixture(params=[local, over_http])
+@asynccontextmanager
+async def on_postgres(_path: Path, clock: Clock) -> AsyncIterator[Directory]:
+    name = f"hayloft_test_{secrets.token_hex(8)}"
+    server = create_async_engine(parse_url(POSTGRES or ""), isolation_level="AUTOCOMMIT")
+    async with server.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    url = parse_url(POSTGRES or "").set(database=name).render_as_string(hide_password=False)
+    await asyncio.to_thread(upgrade, url)
+    directory = LocalDirectory.open(url, policy=POLICY, clock=clock)
+    yield directory
+    await directory.close()
+    async with server.connect() as connection:
+        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await server.dispose()
+
+
+@pytest.fixture(
+    params=[
+        local,
+        over_http,
+        pytest.param(on_postgres, marks=pytest.mark.skipif(not POSTGRES, reason="no PostgreSQL server")),
+    ]
+)
 async def directory(request, tmp_path: Path, clock: Clock) -> AsyncIterator[Directory]:
     async with request.param(tmp_path, clock) as directory:
         await directory.register(store("local"))
