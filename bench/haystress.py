@@ -104,7 +104,8 @@ def _run(bench: Bench, options: argparse.Namespace) -> int:
         f"{' '.join(sys.argv[1:])}".rstrip()
         + f"`, {bench.rounds} rounds of {bench.seconds} s, at most "
         f"{bench.disk_bytes_peak / GIB:.1f} GiB on disk. Ratios are medians of the rounds' ratios; "
-        "*rounds* gives the smallest, the largest and their number. A target missed is a finding, not an error.",
+        "*rounds* gives the smallest, the largest and their number. A target missed is a finding, not "
+        "an error.",
     )
     settings = {
         "only": options.only,

@@ -2,32 +2,41 @@
 
 Caches are emptied, then every photo is read once over one connection in random order, and the counters of
 the disk under the data directory (``/proc/diskstats``: requests as the device got them, after merging, and
-sectors) are compared before and after. Whatever else reads from that disk meanwhile is counted too, so the
-median of the rounds is what to look at. nginx reading the same photos as files shows what the paper set
-out against: the directory's blocks and the inode besides the data.
+sectors) are compared before and after. Whatever else reads from that disk meanwhile is counted too; a
+control round, in which nobody is asked for anything for as long, shows how much that is. nginx reading the
+same photos as files shows what the paper set out against: the directory's blocks and the inode besides the
+data.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import random
 import statistics
+import time
 import urllib.parse
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hayloft.assembly.data_directory import DataDirectory
+from hayloft.store.local import LocalStore
+from hayloft.types import PhotoId, StoreId
 from measure import contenders, machine
 from measure.bench import Bench
 from measure.collection import Collection
 from measure.contenders import Contender
 from measure.load import LoadError
-from measure.machine import SECTOR_BYTES
+from measure.machine import SECTOR_BYTES, DiskCounters
 from measure.photos import KIB
 from measure.reads import wait_for_ingest
 from measure.result import Measurement, PartResult, Target, Verdict, interleave
 
 PAGE_BYTES = 4096
+CONTROL = "nobody (control)"
+CONTROL_SECONDS = 0.001
+"""A cold read takes about this long."""
 REQUESTS = Target(bound=1.05, side="at most")
 
 
@@ -47,7 +56,7 @@ def run(bench: Bench) -> PartResult:
             part="cold", title="Cold reads", notes=("Not measured: emptying the page cache needs root.",)
         )
     work = bench.directory("cold")
-    count = 500 if bench.quick else 3000
+    count = 300 if bench.quick else 1000
     photos = Collection(name="cold", root=work / "files", serials=range(count), size=64 * KIB)
     device = machine.block_device(work)
     with ExitStack() as stack:
@@ -61,11 +70,12 @@ def run(bench: Bench) -> PartResult:
             {
                 "hayloft": lambda: read_all(hayloft, targets, photos.size, device),
                 "nginx": lambda: read_all(nginx, files, photos.size, device),
+                CONTROL: lambda: read_nothing(count, device),
             },
-            rounds=max(3, bench.rounds // 2),
+            rounds=3 if bench.quick else 7,
             progress=bench.say,
         )
-    needle_bytes = volume_bytes(work / "data") / count
+    needle_bytes = record_bytes(work / "data", targets[0])
     bench.remove(work)
     return PartResult(
         part="cold",
@@ -97,6 +107,8 @@ def _verdicts(
 ) -> tuple[Verdict, ...]:
     verdicts = []
     for name, values in samples.items():
+        if name == CONTROL:
+            continue
         touched = _pages_bytes(needle_bytes if name == "hayloft" else photo_bytes)
         for what, rounds, how in (
             (
@@ -148,13 +160,32 @@ def read_all(contender: Contender, targets: list[str], size: int, device: str) -
             raise LoadError(f"{contender.name} answered {target} with {answer.status}")
     done = machine.disk_counters(device).since(before)
     connection.close()
+    return _per_photo(done, len(order))
+
+
+def read_nothing(count: int, device: str) -> ColdSample:
+    """What the disk does, for others, in the time that ``count`` reads take about."""
+    machine.drop_caches()
+    before = machine.disk_counters(device)
+    time.sleep(count * CONTROL_SECONDS)
+    return _per_photo(machine.disk_counters(device).since(before), count)
+
+
+def _per_photo(done: DiskCounters, count: int) -> ColdSample:
     return ColdSample(
-        requests=done.reads / len(order),
-        bytes=done.sectors_read * SECTOR_BYTES / len(order),
-        merged=done.reads_merged / len(order),
+        requests=done.reads / count,
+        bytes=done.sectors_read * SECTOR_BYTES / count,
+        merged=done.reads_merged / count,
     )
 
 
-def volume_bytes(data: Path) -> int:
-    """Bytes of all volume logs of a data directory: the largest files of it, by name ``*.log``."""
-    return sum(file.stat().st_size for file in data.rglob("*.log"))
+def record_bytes(data: Path, target: str) -> int:
+    """Bytes that the needle of one photo takes on disk, as its store's index has it."""
+
+    async def ask() -> int:
+        store = LocalStore(DataDirectory(data).volumes, store=StoreId("bench"))
+        existence = await store.stat(PhotoId(int(target.split("/")[2])))
+        await store.close()
+        return existence.size
+
+    return asyncio.run(ask())

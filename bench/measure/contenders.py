@@ -71,7 +71,7 @@ class Contender:
     @property
     def pids(self) -> list[int]:
         """All its processes, now."""
-        return [process.pid for process in machine.family(self.pid)]
+        return machine.family(self.pid)
 
     def pss_bytes(self) -> int:
         """Proportional set size of all its processes together."""

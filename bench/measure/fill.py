@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from hayloft import limits
+from hayloft.assembly import embedded
+from hayloft.assembly.data_directory import DataDirectory
+from hayloft.assembly.ingest import DELETES_CONSUMER, SIMILARITY_CONSUMER
 from hayloft.clock import SystemClock
+from hayloft.config import Settings
 from hayloft.directory.commits import Commits
 from hayloft.directory.database import Database, open_database
-from hayloft.directory.local import LocalDirectory
 from hayloft.disk import SystemDisk
 from hayloft.errors import HayloftError
 from hayloft.types import (
@@ -37,50 +40,43 @@ from hayloft.types import (
 )
 from hayloft.types import Sequence as SequenceNumber
 from hayloft.volume import Append, Volume
-from measure import contenders
 from measure.photos import Template, template
 
 BATCH_PHOTOS = 2000
 MEDIA_TYPE = "image/jpeg"
-CONSUMERS = ("similarity", "deletes")
+CONSUMERS = (SIMILARITY_CONSUMER, DELETES_CONSUMER)
 
 
 def fill(data: Path, groups: Sequence[tuple[range, int]]) -> list[str]:
     """Store photos with these serial numbers and sizes; returns their request targets, in order."""
-    prepare(data)
     count = sum(len(serials) for serials, _size in groups)
-    return asyncio.run(_fill(data, groups, count))
+    directory = DataDirectory(data)
+    with directory.lock():
+        directory.prepare()
+        return asyncio.run(_fill(directory, groups, count))
 
 
-def prepare(data: Path) -> None:
-    """Have Hayloft itself lay out the data directory, by starting it once."""
-    with contenders.hayloft(data):
-        pass
-
-
-async def _fill(data: Path, groups: Sequence[tuple[range, int]], count: int) -> list[str]:
-    url = f"sqlite:///{data / 'directory.sqlite'}"
-    directory = LocalDirectory.open(url)
-    database = open_database(url)
+async def _fill(data: DataDirectory, groups: Sequence[tuple[range, int]], count: int) -> list[str]:
+    database = open_database(data.directory_url)
     try:
-        lease = await directory.lease(holder="bench", count=count)
-        if lease.count < count:
-            raise RuntimeError(f"the directory leased {lease.count} ids of {count}")
-        targets = await _store(data, lease, groups, database)
-        last = (await directory.statistics()).last_event
-        for consumer in CONSUMERS:
-            await directory.advance(consumer, last)
+        async with embedded.roles(Settings(data=data.path, workers=1), data) as roles:
+            lease = await roles.directory.lease(holder="bench", count=count)
+            if lease.count < count:
+                raise RuntimeError(f"the directory leased {lease.count} ids of {count}")
+            targets = await _store(data, lease, groups, database)
+            last = (await roles.directory.statistics()).last_event
+            for consumer in CONSUMERS:
+                await roles.directory.advance(consumer, last)
     finally:
         await database.close()
-        await directory.close()
     return targets
 
 
 async def _store(
-    data: Path, lease: Lease, groups: Sequence[tuple[range, int]], database: Database
+    data: DataDirectory, lease: Lease, groups: Sequence[tuple[range, int]], database: Database
 ) -> list[str]:
     volume = Volume.open(
-        SystemDisk(), data / "volumes", lease.volume, create_size_bytes_max=limits.VOLUME_SIZE_BYTES_MAX
+        SystemDisk(), data.volumes, lease.volume, create_size_bytes_max=limits.VOLUME_SIZE_BYTES_MAX
     )
     commit = Commits(SystemClock())
     targets: list[str] = []

@@ -11,7 +11,6 @@ import itertools
 import json
 import subprocess
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +79,7 @@ class Sample:
 
 def run(
     url: str,
-    pids: Sequence[int],
+    pid: int,
     *,
     seconds: int,
     reads: Reads | None = None,
@@ -88,7 +87,7 @@ def run(
     write_share: float = 0.0,
     connections: int = CONNECTIONS,
 ) -> Sample:
-    """Load the server at ``url``, whose processes are ``pids``, and say how it did.
+    """Load the server at ``url``, whose first process is ``pid``, and say how it did.
 
     Raises:
         LoadError: any answer was an error or had the wrong length.
@@ -98,11 +97,11 @@ def run(
         "--timeout", "30s", "--latency", "--script", str(_SCRIPT), url, "--",
         *_arguments(reads, writes, write_share),
     ]  # fmt: skip
-    server_before = machine.cpu_seconds(pids)
+    server_before = machine.cpu_seconds(pid)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
         generator_cpu = _wait(wrk.pid, seconds)
         output = wrk.communicate()[0]
-    server_cpu = machine.cpu_seconds(pids) - server_before
+    server_cpu = machine.cpu_seconds_since(pid, server_before)
     raw = _parse(output)
     sample = _sample(raw, writes, server_cpu, generator_cpu)
     _check(raw, sample, reads, url)
@@ -131,7 +130,7 @@ def _wait(pid: int, seconds: int) -> float:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(min(0.1, seconds / 10))
-        used = machine.cpu_seconds([pid])
+        used = machine.cpu_seconds(pid).get(pid, used)
     return used
 
 

@@ -7,17 +7,21 @@ or, where a file system hides that number (btrfs, overlay), through the source o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+
+DROP_SECONDS = 1.0
+"""Time for everybody else on the machine to read back what they need of what was dropped."""
 
 SECTOR_BYTES = 512
 """The unit of ``/proc/diskstats``, whatever the device's own sectors are."""
@@ -107,22 +111,28 @@ def drop_caches() -> None:
     """Write everything back and empty the page cache, the directory entries and the inodes."""
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
-    time.sleep(0.2)
+    time.sleep(DROP_SECONDS)
 
 
-def family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     parent = psutil.Process(pid)
-    return [parent, *parent.children(recursive=True)]
+    return [pid, *(child.pid for child in parent.children(recursive=True))]
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time that these processes have used so far, in user and kernel mode."""
-    total = 0.0
-    for pid in pids:
-        times = psutil.Process(pid).cpu_times()
-        total += times.user + times.system
-    return total
+def cpu_seconds(pid: int) -> dict[int, float]:
+    """Processor time, in user and kernel mode, that a process and its descendants have used so far."""
+    used = {}
+    for member in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = psutil.Process(member).cpu_times()
+            used[member] = times.user + times.system
+    return used
+
+
+def cpu_seconds_since(pid: int, earlier: Mapping[int, float]) -> float:
+    """What they have used since ``cpu_seconds`` gave ``earlier``; those that have ended are not counted."""
+    return sum(used - earlier.get(member, 0.0) for member, used in cpu_seconds(pid).items())
 
 
 def pss_bytes(pid: int) -> int:

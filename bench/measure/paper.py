@@ -157,7 +157,7 @@ def cold_run(bench: Bench, contender: Contender, reads: Reads) -> Sample:
     """One round of reads with the caches emptied."""
     if machine.may_drop_caches():
         machine.drop_caches()
-    return load.run(contender.url, contender.pids, seconds=bench.seconds, reads=reads)
+    return load.run(contender.url, contender.pid, seconds=bench.seconds, reads=reads)
 
 
 def repeated_notes(workload: str, samples: dict[str, list[AnySample]], stage: ReadStage) -> list[str]:
@@ -183,7 +183,7 @@ def mixes(bench: Bench, stage: ReadStage, measurements: list[Measurement]) -> No
             samples.append(
                 load.run(
                     stage.hayloft.url,
-                    stage.hayloft.pids,
+                    stage.hayloft.pid,
                     seconds=bench.seconds,
                     reads=stage.hayloft_reads["A"],
                     writes=writes,

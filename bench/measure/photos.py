@@ -2,8 +2,9 @@
 
 The picture is a flat grey that any decoder accepts; the rest of the size is a comment segment of random
 bytes, as a camera's embedded preview or profile would take it. A serial number of sixteen hexadecimal
-digits at the head of that comment makes every photo's SHA-256 its own. The flat picture keeps a linker
-from finding a million copies of one photo; decoding it costs less than decoding a real one.
+digits at the head of that comment makes every photo's SHA-256 its own. To a linker all of them look alike,
+so each is linked to as many others as a photo is ever linked to; a flat picture says too little to be taken
+for a copy of another. Decoding one costs less than decoding a real photo of that size.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ which is as fast as any Python behind it could be.
 from __future__ import annotations
 
 import time
+import urllib.error
 from contextlib import ExitStack
 from functools import partial
 
@@ -70,7 +71,7 @@ def one_size(
             contender.name: partial(
                 load.run,
                 contender.url,
-                contender.pids,
+                contender.pid,
                 seconds=bench.seconds,
                 reads=photo_reads if contender is hayloft else file_reads,
             )
@@ -102,13 +103,19 @@ def wait_for_ingest(bench: Bench, hayloft: Contender) -> None:
         LoadError: it was not done in time.
     """
     deadline = time.monotonic() + INGEST_SECONDS_MAX
+    said = "nothing"
     while time.monotonic() < deadline:
-        pending = hayloft.get_json("/similarity/status")["pending"]
-        if pending == 0:
-            return
-        bench.say(f"waiting for {pending} photos to be fingerprinted")
+        try:
+            pending = hayloft.get_json("/similarity/status")["pending"]
+        except urllib.error.HTTPError as error:
+            said = f"HTTP status {error.code}"  # the ingest process may still be starting
+        else:
+            if pending == 0:
+                return
+            said = f"{pending} events pending"
+        bench.say(f"waiting for ingest: {said}")
         time.sleep(2)
-    raise load.LoadError(f"photos were still not fingerprinted after {INGEST_SECONDS_MAX} seconds")
+    raise load.LoadError(f"ingest was not done after {INGEST_SECONDS_MAX} seconds: {said}")
 
 
 def generator_notes(what: str, measurements: list[Measurement]) -> list[str]:

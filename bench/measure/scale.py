@@ -80,7 +80,7 @@ def _reads(bench: Bench, both: Pair) -> dict[str, list[Sample]]:
             server = stack.enter_context(contenders.hayloft(filled.data, settings=QUIET))
             step = max(1, len(filled.targets) // TARGETS_READ_MAX)
             reads = target_list(work / f"{name}.txt", filled.targets[::step], size_mean=PHOTO_BYTES)
-            runs[name] = partial(load.run, server.url, server.pids, reads=reads)
+            runs[name] = partial(load.run, server.url, server.pid, reads=reads)
             warm(filled.data)
         for one in runs.values():
             one(seconds=1)
@@ -99,6 +99,6 @@ def _uploads(bench: Bench, filled: Filled, *, copied: bool) -> Sample:
     writes = Writes(template=template(64 * KIB), directory=work, images=0)
     with contenders.hayloft(data, settings=QUIET) as server:
         for seconds in (1, bench.seconds):  # the first run warms up and is forgotten
-            sample = load.run(server.url, server.pids, seconds=seconds, writes=writes)
+            sample = load.run(server.url, server.pid, seconds=seconds, writes=writes)
     bench.remove(work)
     return sample

@@ -55,7 +55,7 @@ def uploads(bench: Bench, *, images: int, settings: Mapping[str, str] | None = N
     writes = Writes(template=template(PHOTO_KIB * KIB), directory=work, images=images)
     with contenders.hayloft(work / "data", settings=settings) as server:
         for seconds in (1, bench.seconds):  # the first run warms up and is forgotten
-            sample = load.run(server.url, server.pids, seconds=seconds, writes=writes)
+            sample = load.run(server.url, server.pid, seconds=seconds, writes=writes)
     bench.remove(work)
     return sample
 
