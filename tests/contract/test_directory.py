@@ -582,6 +582,7 @@ async def test_statistics(directory, lease):
     totals = await directory.statistics()
     assert (totals.photos, totals.deleted, totals.bytes) == (4, 1, 4 * len(b"photo 0"))
     assert (totals.volumes, totals.writable_volumes, totals.last_event) == (2, 2, 6)
+    assert type(totals.photos) is type(totals.bytes) is int
 
 
 # The event log -----------------------------------------------------------------------------------

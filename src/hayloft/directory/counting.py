@@ -77,5 +77,7 @@ class Tally:
 
 def totals(connection: Connection) -> dict[Status, Total]:
     """All photos, by status."""
-    found = {Status(row.status): Total(row.photos, row.bytes) for row in connection.execute(_TOTALS)}
+    # PostgreSQL sums integers to decimals.
+    rows = connection.execute(_TOTALS)
+    found = {Status(row.status): Total(int(row.photos), int(row.bytes)) for row in rows}
     return {status: found.get(status, Total(0, 0)) for status in Status}

@@ -150,7 +150,7 @@ def _remember(connection: Connection, request: LeaseRequest, volume: VolumeId) -
 def _spaces(connection: Connection, policy: WritePolicy, now_ms: int) -> list[_Space]:
     """Stores with room, each with the space that its open volumes will not need."""
     promised = {
-        row.store: max(0, row.volumes * policy.volume_size_bytes_max - row.used)
+        row.store: max(0, row.volumes * policy.volume_size_bytes_max - int(row.used))
         for row in connection.execute(_PROMISED)
     }
     return [

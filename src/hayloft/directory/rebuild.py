@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, func, insert, literal_column, select, update
 
 from hayloft.clock import Clock, SystemClock
 from hayloft.directory.counting import Total, totals
@@ -192,7 +192,7 @@ def _find_duplicates(connection: Connection) -> None:
 def _add_volumes(
     connection: Connection, placements: Mapping[VolumeId, tuple[StoreId, ...]], now_ms: int
 ) -> int:
-    number = photos.c.photo.op(">>")(SEQUENCE_BITS)
+    number = photos.c.photo // _constant(1 << SEQUENCE_BITS)
     lasts = connection.execute(select(func.max(photos.c.photo)).group_by(number)).scalars()
     ends: dict[VolumeId, int] = dict.fromkeys(placements, 0)
     ends |= {volume_of(last): sequence_of(last) + 1 for last in lasts}
@@ -205,8 +205,14 @@ def _add_volumes(
 
 def _count(connection: Connection) -> dict[Status, Total]:
     """Fill the table of counts."""
-    day = photos.c.created_at_ms // DAY_MS
+    day = photos.c.created_at_ms // _constant(DAY_MS)
     strata = (photos.c.status, photos.c.media_type, day)
     counted = select(*strata, func.count(), func.sum(photos.c.size)).group_by(*strata)
     connection.execute(insert(counts).from_select([column.name for column in counts.columns], counted))
     return totals(connection)
+
+
+def _constant(number: int) -> ColumnElement[int]:
+    """A number that stands in the statement itself: PostgreSQL does not see that two parameters are equal,
+    and a grouping must repeat what is selected."""
+    return literal_column(str(number), Integer)
