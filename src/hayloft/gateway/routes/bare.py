@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
 
+from hayloft.errors import PhotoNotFound
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import PathId
 from hayloft.gateway.schema import Error, UploadedPhoto, UploadedPhotos
@@ -101,7 +102,8 @@ def _document_read(routes: APIRouter, method: str, path: str) -> None:
         if_match: _Text = None,
         if_range: _Text = None,
     ) -> Response:
-        raise _unreachable(photo_id, cookie, range, if_none_match, if_match, if_range)
+        # ``Front`` lets through what cannot be a cookie.
+        raise PhotoNotFound(f"No photo has the address {photo_id[:32]}/{cookie[:32]}.")
 
     if linked:
         routes.add_api_route(path, by_link, **options)
