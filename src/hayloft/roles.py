@@ -96,6 +96,16 @@ class Store(Protocol):
         """
         ...
 
+    def read_cached(
+        self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG
+    ) -> StoredNeedle | None:
+        """A needle, if it takes no waiting; None means that ``read`` has to be asked.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted, NeedleCorrupt: as ``read``.
+        """
+        ...
+
     def exists(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence | None:
         """What the index in memory says, without I/O; None if this implementation cannot know."""
         ...

@@ -167,10 +167,8 @@ class Front:
 
     def _request_id(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The client's request id if it sent an acceptable one, otherwise the next of our own."""
-        if b"x-request-id" in headers:
-            request_id = accepted_request_id(scope)
-        else:
-            request_id = self.next_request_id()
+        sent = b"x-request-id" in headers
+        request_id = accepted_request_id(scope) if sent else self.next_request_id()
         request_id_variable.set(request_id)
         return request_id
 

@@ -81,6 +81,14 @@ class StoreClient:
             metadata=wire.read_needle_metadata(answer.headers),
         )
 
+    def read_cached(
+        self,
+        photo: PhotoId,  # noqa: ARG002 - the protocol's signature
+        alternate_key: AlternateKey = AlternateKey.ORIG,  # noqa: ARG002
+    ) -> RemoteNeedle | None:
+        """Nothing: asking the peer takes waiting."""
+        return None
+
     def exists(
         self,
         photo: PhotoId,  # noqa: ARG002 - the protocol's signature
