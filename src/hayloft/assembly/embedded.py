@@ -24,6 +24,7 @@ from hayloft.roles import Directory, Store
 from hayloft.similarity.client import SimilarityClient
 from hayloft.store.local import LocalStore
 from hayloft.types import StoreId
+from hayloft.web import gallery, pages
 from hayloft.wire.session import Patience
 
 STORE: Final = StoreId("local")
@@ -88,7 +89,10 @@ async def front(settings: Settings, data: DataDirectory, *, worker: str) -> Asyn
             )
             gateway.start()
             try:
-                yield Front(gateway, routes.application(gateway))
+                app = routes.application(gateway)
+                app.include_router(pages.router)
+                app.include_router(gallery.router(gateway))
+                yield Front(gateway, app, opens=pages.opens)
             finally:
                 await gateway.close()
     finally:

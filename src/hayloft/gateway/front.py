@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -41,11 +41,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Front:
-    """The gateway's ASGI application over ``gateway``; ``routes`` answers what is not bytes."""
+    """The gateway's ASGI application over ``gateway``; ``routes`` answers what is not bytes.
 
-    def __init__(self, gateway: Gateway, routes: App) -> None:
+    ``opens`` says which further paths, the pages' own, need no key.
+    """
+
+    def __init__(
+        self, gateway: Gateway, routes: App, *, opens: Callable[[str], bool] = lambda _path: False
+    ) -> None:
         self._gateway = gateway
         self._routes = routes
+        self._opens = opens
         # Unique across workers by the random start, cheap by counting on from there.
         self._request_id_start = secrets.token_hex(6)
         self._request_numbers = itertools.count()
@@ -154,7 +160,7 @@ class Front:
             await send(message)
 
         try:
-            if scope["path"] not in OPEN_PATHS:
+            if not self._is_open(scope["path"]):
                 self._gateway.access.check(dict(scope["headers"]))
             await self._routes(scope, receive, send_noting_status)
         except HayloftError as error:
@@ -164,6 +170,9 @@ class Front:
             route = scope.get("route")
             path = getattr(route, "path", "unknown")
             self._gateway.metrics.request(scope["method"], path, status, time.perf_counter() - started)
+
+    def _is_open(self, path: str) -> bool:
+        return path in OPEN_PATHS or self._opens(path)
 
     def _request_id(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The client's request id if it sent an acceptable one, otherwise the next of our own."""

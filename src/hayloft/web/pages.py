@@ -36,7 +36,14 @@ SECURITY_HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
 }
 
+STATIC: Final = "/static/"
+
 router: Final = APIRouter(include_in_schema=False)
+
+
+def opens(path: str) -> bool:
+    """Whether a path is the pages' own, which needs no key: they hold nothing of anyone's."""
+    return path in PAGES or path.startswith(STATIC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

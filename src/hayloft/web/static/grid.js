@@ -63,7 +63,7 @@ export class Grid {
     for (const chunk of this.chunks) { chunk.loading?.abort(); chunk.element?.remove(); }
     this.total = total;
     this.chunks = Array.from({ length: Math.ceil(total / CHUNK) }, (_, index) => ({
-      index, photos: null, layout: null, element: null, loading: null, failedAt: 0, seen: 0,
+      index, photos: null, layout: null, element: null, loading: null, failedAt: -Infinity, seen: 0,
     }));
     this.width = 0;
     this.render();
