@@ -78,7 +78,8 @@ class Store(Protocol):
         replace the older needle.
 
         Raises:
-            VolumeReadOnly: the volume is sealed, or this append would overfill it.
+            VolumeReadOnly: the volume is sealed, or this append would overfill it. Renditions of photos
+                that it holds are still taken, as long as its index can address them.
             StorageFull: the disk has no room. Nothing was written.
             UploadTooLarge: it would not fit into an empty volume.
             PhotoDeleted: this is a rendition of a photo whose original was deleted here.
@@ -122,7 +123,7 @@ class Store(Protocol):
         ...
 
     async def seal(self, volume: VolumeId) -> None:
-        """Make a volume read-only for good.
+        """Have a volume take no more photos, for good.
 
         Raises:
             VolumeNotFound: this store has no such volume.

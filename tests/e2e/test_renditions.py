@@ -162,7 +162,6 @@ async def test_a_photos_sizes_details_and_end(server: Server) -> None:
     wrong = link[:-1] + ("0" if link[-1] != "0" else "1")
     for path in (
         f"{wrong}/thumb",
-        f"{link}/huge",
         f"/photo/{photo + 1}/thumb",
         f"/iiif/3/{photo}-{'0' * 16}",
     ):

@@ -64,7 +64,8 @@ class VolumeMachine(RuleBasedStateMachine):
 
     def _appended(self, needle: NewNeedle, outcome: object) -> None:
         sequence = needle.photo & 0xFFFF_FFFF
-        if self.sealed:
+        belated = needle.alternate_key and isinstance(self.model.get((sequence, AlternateKey.ORIG)), tuple)
+        if self.sealed and not belated:
             assert isinstance(outcome, VolumeReadOnly)
         elif needle.alternate_key and self.model.get((sequence, AlternateKey.ORIG)) is DELETED:
             assert isinstance(outcome, PhotoDeleted)

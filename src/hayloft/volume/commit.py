@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from hayloft import needle as codec
 from hayloft.errors import HayloftError, PhotoDeleted, StorageFull, UploadTooLarge, VolumeReadOnly
+from hayloft.limits import VOLUME_SIZE_BYTES_LIMIT
 from hayloft.needle import Kind, Record
 from hayloft.types import Appended, NewNeedle, Sequence, sequence_of, volume_name
 from hayloft.volume.index import DELETED, SEALED, Index, live, pack_entry
@@ -114,18 +115,22 @@ class Batch:
 
     def _refusal(self, record: Record) -> HayloftError | None:
         name = volume_name(self._superblock.volume)
-        if self._sealed:
+        original = self._entry(record.sequence * self._superblock.slots)
+        # A photo's renditions come after it and belong beside it: a volume that has become full with photos
+        # takes them as long as its index can address them.
+        belated = bool(record.alternate_key) and live(original)
+        if self._sealed and not belated:
             return VolumeReadOnly(f"{name} is sealed.")
-        if self.end + record.size > self._superblock.size_bytes_max:
-            if SUPERBLOCK_BYTES + record.size > self._superblock.size_bytes_max:
+        size_max = VOLUME_SIZE_BYTES_LIMIT if belated else self._superblock.size_bytes_max
+        if self.end + record.size > size_max:
+            if SUPERBLOCK_BYTES + record.size > size_max:
                 return UploadTooLarge(f"{name} could not hold this even if it were empty.")
             # Full is full: a smaller photo that would still fit is not worth an open volume.
             self.plan_seal()
             return VolumeReadOnly(f"{name} is full, and sealed now.")
         if record.size > self._room_bytes:
             return StorageFull("The disk has no room for this photo.")
-        original = record.sequence * self._superblock.slots
-        if record.alternate_key and self._entry(original) == DELETED:
+        if record.alternate_key and original == DELETED:
             return PhotoDeleted("A deleted photo gets no renditions.")
         return None
 
