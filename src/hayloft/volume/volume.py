@@ -14,7 +14,6 @@ from collections.abc import Sequence as Sequences
 from contextlib import contextmanager
 from pathlib import Path
 
-from hayloft import limits
 from hayloft.disk import DISK_FULL, Disk
 from hayloft.errors import (
     HayloftError,
@@ -26,7 +25,7 @@ from hayloft.errors import (
     VolumeNotFound,
     VolumeReadOnly,
 )
-from hayloft.needle import Needle, Record
+from hayloft.needle import Needle
 from hayloft.types import (
     AlternateKey,
     CompactionReport,
@@ -38,12 +37,10 @@ from hayloft.types import (
     photo_id,
     volume_name,
 )
-from hayloft.volume import compaction, recovery, verification
-from hayloft.volume.commit import Append, Batch, Delete, Operation, Outcome, Seal, encode
+from hayloft.volume import compaction, recovery, verification, writing
+from hayloft.volume.commit import Operation, Outcome
 from hayloft.volume.files import Generation, VolumeFiles
 from hayloft.volume.index import (
-    APPLIED,
-    CHECKPOINTED,
     DELETED,
     LIVE,
     LIVE_BYTES,
@@ -55,6 +52,7 @@ from hayloft.volume.index import (
     entry_size,
     live,
 )
+from hayloft.volume.writing import Encoded
 
 
 class Volume:
@@ -175,22 +173,25 @@ class Volume:
 
         Every operation has an outcome of its own: a refusal of one does not touch the others.
         """
-        encoded = self._encode(operations)
+        encoded = Encoded(operations, self.generation.log.superblock.salt)
         try:
             with _refusals(self.number), self.locked() as generation:
-                if generation.index.words[POISONED]:
-                    raise self._banned()
-                encoded = self._encode(operations, encoded)
-                return self._commit(generation, operations, encoded)
+                salt = generation.log.superblock.salt
+                if salt != encoded.salt:  # A compaction came in between.
+                    encoded = Encoded(operations, salt)
+                free, _total = self.files.disk.space(self._directory)
+                return writing.commit(generation, encoded, room_bytes=free - self.reserve_bytes)
         except HayloftError as refusal:
             return [refusal] * len(operations)
 
     def checkpoint(self) -> None:
-        """Write down how much of the log the index on disk knows, so that the next opening reads less."""
+        """Write down how much of the log the index on disk knows, so that the next opening reads less.
+
+        Raises:
+            StorageFull, VolumeReadOnly: the disk refused; the next opening reads more.
+        """
         with _refusals(self.number), self.locked() as generation:
-            words = generation.index.words
-            if words[CHECKPOINTED] != words[APPLIED] and not words[POISONED]:
-                self._checkpoint(generation)
+            writing.checkpoint(generation)
 
     def compact(self) -> CompactionReport:
         """Reclaim the space of deleted and replaced needles; see ``compaction.py``.
@@ -241,6 +242,9 @@ class Volume:
         try:
             # A damaged index must not make anybody ask for gigabytes.
             if offset + size > index.words[TAIL]:
+                # Another processor may show the entry before the tail; a thread looks again.
+                if not wait:
+                    return None
                 raise NeedleCorrupt("The index points past the end of the log.")
             needle = log.read(offset, size, wait=wait)
             if needle is not None and (
@@ -250,109 +254,6 @@ class Volume:
         except (NeedleCorrupt, OSError) as damage:
             raise self._corrupt(sequence, alternate_key, damage) from damage
         return needle
-
-    def _encode(self, operations: Sequences[Operation], before: _Encoded | None = None) -> _Encoded:
-        """Encode appends before the lock is taken; again only if a compaction changed the salt since."""
-        salt = self.generation.log.superblock.salt
-        if before is not None and before.salt == salt:
-            return before
-        return _Encoded(salt, operations)
-
-    def _commit(
-        self, generation: Generation, operations: Sequences[Operation], encoded: _Encoded
-    ) -> list[Outcome]:
-        batch, outcomes = self._plan(generation, operations, encoded)
-        try:
-            self._write(generation, batch)
-        except OSError as failure:
-            if failure.errno not in DISK_FULL:
-                raise
-            full = StorageFull("The disk is full.")
-            full.__cause__ = failure
-            # Deletions are small, and what makes room again: they get a second chance without the photos.
-            smaller: list[Operation] = [each for each in operations if not isinstance(each, Append)]
-            if not smaller or len(smaller) == len(operations):
-                return [full] * len(operations)
-            rest = iter(self._commit(generation, smaller, _Encoded(encoded.salt, smaller)))
-            return [full if isinstance(each, Append) else next(rest) for each in operations]
-        if generation.index.words[TAIL] - generation.index.words[CHECKPOINTED] >= (
-            limits.CHECKPOINT_INTERVAL_BYTES
-        ):
-            self._checkpoint(generation)
-        return outcomes
-
-    def _plan(
-        self, generation: Generation, operations: Sequences[Operation], encoded: _Encoded
-    ) -> tuple[Batch, list[Outcome]]:
-        index = generation.index
-        free, _total = self.files.disk.space(self._directory)
-        batch = Batch(
-            generation.log.superblock,
-            index,
-            tail=index.words[TAIL],
-            room_bytes=free - self.reserve_bytes,
-        )
-        outcomes: list[Outcome] = []
-        for operation, record in zip(operations, encoded.records, strict=True):
-            match operation, record:
-                case Delete(sequence=sequence), _:
-                    outcomes.append(batch.plan_delete(sequence))
-                case Seal(), _:
-                    outcomes.append(batch.plan_seal())
-                case _, Record():
-                    outcomes.append(batch.plan_append(record))
-                case _, HayloftError():
-                    outcomes.append(record)
-        return batch, outcomes
-
-    def _write(self, generation: Generation, batch: Batch) -> None:
-        """Write, sync, publish; in this order, and never further than what has succeeded."""
-        if not batch.records:
-            return
-        log, index = generation.log, generation.index
-        try:
-            # Room in the index first: once the log is durable, publishing must not fail.
-            index.reserve(slot for change in batch.changes for slot, _entry in change.stores)
-            log.write(batch.start, batch.records)
-        except OSError as failure:
-            self._roll_back(generation, batch, banned=failure.errno not in DISK_FULL)
-            raise
-        try:
-            log.file.sync()
-        except OSError as failure:
-            self._roll_back(generation, batch, banned=True)
-            raise self._banned() from failure
-        index.words[TAIL] = batch.end
-        for change in batch.changes:
-            recovery.apply(index, change)
-        index.words[APPLIED] = batch.end
-
-    def _roll_back(self, generation: Generation, batch: Batch, *, banned: bool) -> None:
-        """Cut off what was written, durably: what is refused now must not appear after a power cut."""
-        if banned:
-            self._ban(generation)
-        try:
-            recovery.settle(generation.log, generation.index, batch.start)
-        except OSError:
-            self._ban(generation)
-
-    def _checkpoint(self, generation: Generation) -> None:
-        try:
-            generation.index.write_checkpoint()
-        except OSError as failure:
-            # What the index on disk knows is unknown now: the next opening starts from the last checkpoint.
-            generation.index.end_session()
-            self._ban(generation)
-            raise self._banned() from failure
-
-    def _ban(self, generation: Generation) -> None:
-        generation.index.words[POISONED] = 1
-
-    def _banned(self) -> VolumeReadOnly:
-        return VolumeReadOnly(
-            f"{volume_name(self.number)} takes no writes: its disk failed to store some. "
-            "It is verified when it is opened next."
-        )
 
     def _absence(self, entry: int, sequence: Sequence) -> HayloftError:
         kind = PhotoDeleted if entry == DELETED else PhotoNotFound
@@ -364,14 +265,6 @@ class Volume:
         return NeedleCorrupt(str(damage), photo_id=photo, alt_key=AlternateKey(alternate_key).label)
 
 
-class _Encoded:
-    """The operations' records, and the salt that they were made with; None where there is none yet."""
-
-    def __init__(self, salt: int, operations: Sequences[Operation]) -> None:
-        self.salt = salt
-        self.records = [_record(each, salt) for each in operations]
-
-
 @contextmanager
 def _refusals(volume: VolumeId) -> Iterator[None]:
     """Turn what the disk says into what the caller can do about it."""
@@ -381,12 +274,3 @@ def _refusals(volume: VolumeId) -> Iterator[None]:
         if failure.errno in DISK_FULL:
             raise StorageFull("The disk is full.") from failure
         raise VolumeReadOnly(f"{volume_name(volume)} takes no writes: {failure}.") from failure
-
-
-def _record(operation: Operation, salt: int) -> Record | HayloftError | None:
-    if not isinstance(operation, Append):
-        return None
-    try:
-        return encode(operation, salt)
-    except HayloftError as refusal:
-        return refusal
