@@ -179,7 +179,9 @@ class Server:
     def post_json(self, path: str, value: object) -> Reply:
         return self.request("POST", path, json.dumps(value).encode(), content_type="application/json")
 
-    def upload(self, data: bytes, *, name: str = "", media_type: str = "image/jpeg", **headers: str) -> Reply:
+    def upload(
+        self, data: bytes, *, name: str = "", media_type: str = "image/jpeg", **headers: str
+    ) -> Reply:
         """Upload a raw body."""
         path = f"/upload?name={name}" if name else "/upload"
         return self.request("POST", path, data, content_type=media_type, **headers)

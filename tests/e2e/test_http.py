@@ -271,7 +271,9 @@ def test_a_wrong_cookie_is_a_404(shared_server, kept, cookie):
     assert reply.code in ("photo_not_found", "not_found")
 
 
-@pytest.mark.parametrize("photo", ["0", "1", str(2**53), "9" * 40, "-1", "x", "%C2%B2", "1e3", "4294967295"])
+@pytest.mark.parametrize(
+    "photo", ["0", "1", str(2**53), "9" * 40, "-1", "x", "%C2%B2", "1e3", "4294967295"]
+)
 @pytest.mark.parametrize("ending", ["", "/info", "/links"])
 def test_an_unknown_id_is_a_404(shared_server, photo, ending):
     reply = shared_server.get(f"/photo/{photo}{ending}")
@@ -387,7 +389,9 @@ def test_metrics_tell_of_all_workers(shared_server, kept):
         text = shared_server.get("/metrics").body.decode()
         lines = [line for line in text.splitlines() if line.startswith("hayloft_requests_total{")]
         return sum(
-            float(line.rpartition(" ")[2]) for line in lines if 'method="GET",route="/photo/{photo_id}"' in line
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if 'method="GET",route="/photo/{photo_id}"' in line
         )
 
     # Other workers write their counts down once a second.

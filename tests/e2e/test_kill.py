@@ -11,6 +11,8 @@ import random
 import threading
 import time
 
+import pytest
+
 from hayloft.assembly.verify import Fault, verify
 from hayloft.config import Settings
 from served import picture
@@ -56,6 +58,7 @@ class Client(threading.Thread):
                 return
 
 
+@pytest.mark.timeout(600)
 def test_every_acknowledged_photo_survives_sigkill_under_load(start_server):
     kept, deleted, unsure = {}, [], set()
     choice = random.Random(20101004)  # the day Haystack was published

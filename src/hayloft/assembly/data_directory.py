@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Final
 
 import hayloft
-from hayloft.directory import migrations
 from hayloft.errors import AlreadyServed, Conflict, FormatTooNew
 
 FORMAT: Final = 1
@@ -104,6 +103,9 @@ class DataDirectory:
         self.metrics.mkdir(mode=_PRIVATE, parents=True)
         if not self.secret_file.exists():
             _write_durably(self.secret_file, secrets.token_bytes(SECRET_BYTES))
+        # Child processes know this directory too and need no Alembic, which takes long to import.
+        from hayloft.directory import migrations
+
         migrations.upgrade(self.directory_url)
 
     def _make(self) -> None:

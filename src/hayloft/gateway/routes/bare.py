@@ -102,13 +102,17 @@ def _document_read(routes: APIRouter, method: str, path: str) -> None:
         if_match: _Text = None,
         if_range: _Text = None,
     ) -> Response:
-        # ``Front`` lets through what cannot be a cookie.
-        raise PhotoNotFound(f"No photo has the address {photo_id[:32]}/{cookie[:32]}.")
+        raise _no_cookie(photo_id, cookie, range, if_none_match, if_match, if_range)
 
     if linked:
         routes.add_api_route(path, by_link, **options)
     else:
         routes.add_api_route(path, by_id, **options)
+
+
+def _no_cookie(photo_id: str, cookie: str, *_given: object) -> PhotoNotFound:
+    """``Front`` lets through what cannot be a cookie."""
+    return PhotoNotFound(f"No photo has the address {photo_id[:32]}/{cookie[:32]}.")
 
 
 def _unreachable(*_given: object) -> AssertionError:
