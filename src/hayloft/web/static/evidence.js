@@ -18,21 +18,22 @@ export function reason(link) {
   if (link.relation === "duplicate") return "The files are equal, byte for byte.";
   if (link.relation === "similar") return `The pictures look alike (score ${link.score.toFixed(2)}, ${link.method}).`;
   const parts = [];
-  const orientation = evidence.orientation ?? evidence.transformation;
   if (evidence.agreeing_points !== undefined) parts.push(`${evidence.agreeing_points} points agree in place`);
-  if (evidence.agreement !== undefined) parts.push(`the pictures agree over ${percent(evidence.agreement)} of the common area`);
+  if (evidence.closeness !== undefined) parts.push(`once aligned, the pictures agree to ${percent(evidence.closeness)}`);
   if (evidence.distance !== undefined) parts.push(`the fingerprints differ in ${evidence.distance} of 256 bits`);
-  if (typeof orientation === "string" && !["upright", "original", "identity"].includes(orientation)) parts.push(`one is ${orientation.replaceAll("_", " ")}`);
+  if (evidence.mirrored) parts.push("one is mirrored");
+  if (evidence.negative) parts.push("one is a negative");
+  if (Math.abs(evidence.rotation_degrees ?? 0) >= 1) parts.push(`turned by ${Math.round(evidence.rotation_degrees)}°`);
+  if (evidence.orientation && evidence.orientation !== "upright") parts.push(`one is ${String(evidence.orientation).replaceAll("_", " ")}`);
   const text = parts.join(", ") || `Found by ${link.method} with score ${link.score.toFixed(2)}`;
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
 /** The outlines of what matched, as polygons with coordinates from 0 to 1: `[of one, of the other]`. */
 function outlines(link, photo) {
-  const evidence = link.evidence ?? {};
-  const regions = evidence.regions ?? [evidence.region_a, evidence.region_b];
-  if (!Array.isArray(regions) || !regions[0]) return [null, null];
-  return link.a === undefined || link.a === photo.photo_id ? regions : [regions[1], regions[0]];
+  const { regions, from } = link.evidence ?? {};
+  if (!Array.isArray(regions)) return [null, null];
+  return from === photo.photo_id ? regions : [regions[1], regions[0]];
 }
 
 function shot(photo, polygon) {
