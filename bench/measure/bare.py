@@ -1,6 +1,6 @@
 """A bare ASGI callable that answers photos from a dictionary: what the HTTP server alone allows.
 
-Hayloft's own work is what lies between this and its own rate. Loaded by granian in a process of its
+Hayloft's own work is what lies between this and its own rate. Loaded by uvicorn in a process of its
 own; the files to serve are named by ``BENCH_PATHS`` (one request target a line) and ``BENCH_ROOT``.
 """
 

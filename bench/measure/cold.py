@@ -23,14 +23,13 @@ from pathlib import Path
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.store.local import LocalStore
 from hayloft.types import PhotoId, StoreId
-from measure import contenders, machine
+from measure import contenders, fill, machine
 from measure.bench import Bench
 from measure.collection import Collection
 from measure.contenders import Contender
 from measure.load import LoadError
 from measure.machine import SECTOR_BYTES, DiskCounters
 from measure.photos import KIB
-from measure.reads import wait_for_ingest
 from measure.result import Measurement, PartResult, Target, Verdict, interleave
 
 PAGE_BYTES = 4096
@@ -59,13 +58,12 @@ def run(bench: Bench) -> PartResult:
     count = 300 if bench.quick else 1000
     photos = Collection(name="cold", root=work / "files", serials=range(count), size=64 * KIB)
     device = machine.block_device(work)
+    bench.say(f"storing {count} photos of 64 KB")
+    targets = fill.fill(work / "data", [(photos.serials, photos.size)])
+    files = photos.write_files()
     with ExitStack() as stack:
         hayloft = stack.enter_context(contenders.hayloft(work / "data"))
-        bench.say(f"storing {count} photos of 64 KB")
-        targets = photos.upload(hayloft)
-        files = photos.write_files()
         nginx = stack.enter_context(contenders.nginx(photos.root, work))
-        wait_for_ingest(bench, hayloft)
         samples = interleave(
             {
                 "hayloft": lambda: read_all(hayloft, targets, photos.size, device),

@@ -139,10 +139,9 @@ def bare_asgi(paths: Path, root: Path, work: Path) -> Iterator[Contender]:
     environment = dict(os.environ) | {"BENCH_PATHS": str(paths), "BENCH_ROOT": str(root)}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
     command = [
-        str(Path(sys.executable).parent / "granian"), "--interface", "asginl", "--workers", "1",
-        "--loop", "uvloop",
-        "--host", "127.0.0.1", "--port", str(port), "--http", "1", "--no-ws", "--log-level", "warning",
-        "measure.bare:application",
+        sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--ws", "none",
+        "--lifespan", "off", "--no-access-log", "--log-level", "warning", "--host", "127.0.0.1",
+        "--port", str(port), "measure.bare:application",
     ]  # fmt: skip
     with _served("bare ASGI", command, port, work / "bare.log", environment, ready="/") as contender:
         yield contender

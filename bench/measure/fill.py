@@ -28,6 +28,7 @@ from hayloft.directory.commits import Commits
 from hayloft.directory.database import Database, open_database
 from hayloft.disk import SystemDisk
 from hayloft.errors import HayloftError
+from hayloft.renditions.ingest import CONSUMER as RENDITIONS_CONSUMER
 from hayloft.types import (
     Cookie,
     Lease,
@@ -44,7 +45,7 @@ from measure.photos import Template, template
 
 BATCH_PHOTOS = 2000
 MEDIA_TYPE = "image/jpeg"
-CONSUMERS = (SIMILARITY_CONSUMER, DELETES_CONSUMER)
+CONSUMERS = (SIMILARITY_CONSUMER, RENDITIONS_CONSUMER, DELETES_CONSUMER)
 
 
 def fill(data: Path, groups: Sequence[tuple[range, int]]) -> list[str]:

@@ -160,7 +160,7 @@ def describe(directory: Path) -> dict[str, str]:
         ),
         "load average at the start": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "python": platform.python_version(),
-        **{package: version(package) for package in ("hayloft", "granian", "uvloop")},
+        **{package: version(package) for package in ("hayloft", "uvicorn", "httptools", "uvloop")},
         "nginx": _first_line("nginx", "-v").removeprefix("nginx version: nginx/"),
         "fio": _first_line("fio", "--version"),
         "wrk": _first_line("wrk", "-v").split(" [")[0].removeprefix("wrk "),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import statistics
 import time
+import urllib.error
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,13 @@ from measure.contenders import Contender
 from measure.load import LoadError
 from measure.million import Filled, Pair, pair
 from measure.photos import KIB
-from measure.reads import wait_for_ingest
 from measure.result import Measurement, PartResult, Target, Verdict, interleave
 
 TARGET_PER_SLOT = Target(bound=10, side="at most")
 TARGET_PER_PHOTO = Target(bound=50, side="at most")
 STEP = 50
+UPLOADS = 40
+INGEST_SECONDS_MAX = 120
 SETTLE_SECONDS = 3
 MIB = 1 << 20
 
@@ -113,7 +115,7 @@ def footprint(bench: Bench, filled: Filled) -> Footprint:
         for _ in range(5):
             server.get("/photos?limit=200")
         uploads = Collection(
-            name="memory", root=bench.work, serials=range(1 << 40, (1 << 40) + 200), size=8 * KIB
+            name="memory", root=bench.work, serials=range(1 << 40, (1 << 40) + UPLOADS), size=8 * KIB
         )
         uploads.upload(server)
         wait_for_ingest(bench, server)
@@ -139,6 +141,28 @@ def read_every(server: Contender, targets: tuple[str, ...], step: int) -> None:
         if answer.status != 200:
             raise LoadError(f"{target} was answered {answer.status}")
     connection.close()
+
+
+def wait_for_ingest(bench: Bench, hayloft: Contender) -> None:
+    """Wait until what was uploaded is fingerprinted too, so that reads are measured undisturbed.
+
+    Raises:
+        LoadError: it was not done in time.
+    """
+    deadline = time.monotonic() + INGEST_SECONDS_MAX
+    said = "nothing"
+    while time.monotonic() < deadline:
+        try:
+            pending = hayloft.get_json("/similarity/status")["pending"]
+        except urllib.error.HTTPError as error:
+            said = f"HTTP status {error.code}"  # the ingest process may still be starting
+        else:
+            if pending == 0:
+                return
+            said = f"{pending} events pending"
+        bench.say(f"waiting for ingest: {said}")
+        time.sleep(2)
+    raise LoadError(f"ingest was not done after {INGEST_SECONDS_MAX} seconds: {said}")
 
 
 def _index_pss(pid: int) -> int:

@@ -1,26 +1,23 @@
 """Hot reads: photos that the page cache holds, 64 KB and 8 KB, against nginx serving the same as files.
 
-One worker each, 32 connections, every photo as likely as any other. Two more rows put the numbers in
-their place: nginx that keeps its files open, and a bare ASGI callable on Hayloft's own HTTP server,
-which is as fast as any Python behind it could be.
+One worker each, 32 connections, every photo as likely as any other. Hayloft runs as it comes, linking on,
+but with nothing left to be linked: its photos were put there by ``measure.fill``. Two more rows put the
+numbers in their place: nginx that keeps its files open, and a bare ASGI callable, answering from memory,
+on the same HTTP server as Hayloft's.
 """
 
 from __future__ import annotations
 
-import time
-import urllib.error
 from contextlib import ExitStack
 from functools import partial
 
-from measure import collection, contenders, load
+from measure import collection, contenders, fill, load
 from measure.bench import Bench, rate
 from measure.collection import Collection, target_list
-from measure.contenders import Contender
 from measure.photos import KIB
 from measure.result import Measurement, PartResult, Target, Verdict, interleave, ratio_verdict, ratios
 
 TARGETS = {64: Target(bound=0.9, side="at least"), 8: Target(bound=0.45, side="at least")}
-INGEST_SECONDS_MAX = 180
 
 
 def run(bench: Bench) -> PartResult:
@@ -51,11 +48,11 @@ def one_size(
     work = bench.directory("reads")
     what = f"hot reads, {size_kib} KB"
     photos = Collection(name=f"k{size_kib}", root=work / "files", serials=range(count), size=size_kib * KIB)
+    bench.say(f"storing {count} photos of {size_kib} KB")
+    targets = fill.fill(work / "data", [(photos.serials, photos.size)])
+    files = photos.write_files()
     with ExitStack() as stack:
         hayloft = stack.enter_context(contenders.hayloft(work / "data"))
-        bench.say(f"storing {count} photos of {size_kib} KB")
-        targets = photos.upload(hayloft)
-        files = photos.write_files()
         file_reads = target_list(work / "files.txt", files, size_mean=photos.size)
         photo_reads = target_list(work / "photos.txt", targets, size_mean=photos.size)
         rivals = [
@@ -65,7 +62,6 @@ def one_size(
         ]
         for contender in (hayloft, *rivals):
             collection.check(photos, contender, targets if contender is hayloft else files)
-        wait_for_ingest(bench, hayloft)
         collection.warm(work)
         runs = {
             contender.name: partial(
@@ -94,28 +90,6 @@ def one_size(
         )
     notes += generator_notes(what, measurements[-len(runs) :])
     bench.remove(work)
-
-
-def wait_for_ingest(bench: Bench, hayloft: Contender) -> None:
-    """Wait until what was uploaded is fingerprinted too, so that reads are measured undisturbed.
-
-    Raises:
-        LoadError: it was not done in time.
-    """
-    deadline = time.monotonic() + INGEST_SECONDS_MAX
-    said = "nothing"
-    while time.monotonic() < deadline:
-        try:
-            pending = hayloft.get_json("/similarity/status")["pending"]
-        except urllib.error.HTTPError as error:
-            said = f"HTTP status {error.code}"  # the ingest process may still be starting
-        else:
-            if pending == 0:
-                return
-            said = f"{pending} events pending"
-        bench.say(f"waiting for ingest: {said}")
-        time.sleep(2)
-    raise load.LoadError(f"ingest was not done after {INGEST_SECONDS_MAX} seconds: {said}")
 
 
 def generator_notes(what: str, measurements: list[Measurement]) -> list[str]:
