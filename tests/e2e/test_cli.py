@@ -106,7 +106,7 @@ def noise(folder, count):
         image.save(folder / f"{number:03}.png")
 
 
-def test_a_first_session(hayloft, folder, tmp_path):
+def test_a_first_session(hayloft, server, folder, tmp_path):
     (folder / "notes.txt").write_text("Remember the milk.")
     with Image.open(PHOTOS[0]) as astronaut:
         astronaut.convert("RGB").resize((300, 300)).save(folder / "small.jpg", quality=60)
@@ -138,11 +138,18 @@ def test_a_first_session(hayloft, folder, tmp_path):
     assert re.search(r"astronaut.png · small.jpg|small.jpg · astronaut.png", hayloft("links").out)
     assert "6 (" in hayloft("stats").out
 
+    hayloft("get", astronaut, "--size", "thumb", "-o", "thumb")
+    with Image.open(tmp_path / "thumb") as thumb:
+        assert thumb.size == (256, 256)
+    assert "thumb 256×256" in hayloft("info", astronaut).out
+
     hayloft("rm", "--yes", astronaut)
     assert "hayloft ls" in hayloft("get", small + 10**6, code=4).err
     hayloft("get", astronaut, code=4)
     hayloft("rm", "--yes", astronaut)
     assert "1 photo uploaded" in hayloft("put", folder / "astronaut.png").err
+    assert "everything is whole" in hayloft("verify", "--data", server[1]).err
+    assert "Stop that server" in hayloft("verify", "--repair", "--data", server[1], code=8).err
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
@@ -220,6 +227,33 @@ def test_odd_names_go_there_and_back(hayloft, tmp_path, given, kept):
     (tmp_path / "out").mkdir()
     hayloft("get", told["photo_id"], "-o", "out")
     assert os.listdir(tmp_path / "out") == [kept]
+
+
+def test_verify_finds_a_byte_that_was_changed(start_server, capsys, monkeypatch):
+    server = start_server()
+    monkeypatch.setenv("HAYLOFT_URL", server.url)
+    with pytest.raises(SystemExit):
+        run(["put", "--json", str(PHOTOS[3]), str(PHOTOS[4])])
+    photos = [told["photo_id"] for told in lines(capsys.readouterr())]
+    server.stop()
+    (log,) = server.data.glob("volumes/lv-*.log")
+    original = PHOTOS[3].read_bytes()
+    at = log.read_bytes().index(original)
+    with log.open("r+b") as file:
+        file.seek(at + 1000)
+        file.write(bytes([original[1000] ^ 1]))
+    for options in ([], ["--repair"]):
+        with pytest.raises(SystemExit) as ended:
+            run(["verify", "--data", str(server.data), "--json", *options])
+        assert ended.value.code == 1
+        (told,) = lines(capsys.readouterr())
+        assert not told["sound"]
+        ((found,), checked) = (told["findings"], told["photos"])
+        assert (found["fault"], checked, found["photo_id"] in photos) == ("damaged", 2, True)
+
+
+def test_verify_of_nothing(hayloft, tmp_path):
+    assert "holds no Hayloft data" in hayloft("verify", "--data", tmp_path, code=9).err
 
 
 def test_keys(hayloft, folder):

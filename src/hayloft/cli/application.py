@@ -61,7 +61,7 @@ def _root() -> None:
     """Keep photos, serve them, and find the ones that belong together."""
 
 
-for part in (put, photos, linking, statistics, export, importing, verify, doctor, version, reference):
+for part in (put, photos, linking, statistics, verify, export, importing, doctor, version, reference):
     part.register(app)
 
 

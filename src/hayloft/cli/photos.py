@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -28,7 +28,7 @@ from hayloft.cli.output import (
     time_text,
 )
 from hayloft.errors import HayloftError
-from hayloft.types import PhotoStatus
+from hayloft.types import PhotoDetails, PhotoStatus
 
 if TYPE_CHECKING:
     from hayloft.client import Client, Page, Photo
@@ -39,6 +39,9 @@ LIMIT: Final = 50
 PAGE: Final = 500
 
 _TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+Size = Literal["orig", "large", "medium", "small", "thumb"]
 
 
 def register(app: typer.Typer) -> None:
@@ -138,18 +141,22 @@ def get(
             show_default=False,
         ),
     ] = None,
+    size: Annotated[
+        Size | None,
+        typer.Option("--size", help="A rendition instead of the original.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file that exists.")] = False,
     url: Url = URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Download a photo's original bytes, by its id or by its link."""
+    """Download a photo's original bytes, or a rendition, by its id or by its link."""
     from hayloft.cli.download import choose_path, download
     from hayloft.client import parse_reference
 
     reference = parse_reference(photo)
     with (
         connect_to(reference, url, api_key) as client,
-        client.open(photo if reference.cookie else reference.photo) as file,
+        client.open(photo if reference.cookie else reference.photo, rendition=size) as file,
     ):
         if output == Path("-"):
             for chunk in iter(lambda: file.read(1 << 20), b""):
@@ -263,4 +270,20 @@ def _described(photo: Photo) -> list[tuple[str, str]]:
         ("sha256", photo.sha256),
         ("link", photo.url),
         ("kept in", f"{photo.logical_volume} on {', '.join(photo.replicas)}"),
+        *(_details(photo.details) if photo.details else ()),
     ]
+
+
+def _details(details: PhotoDetails) -> list[tuple[str, str]]:
+    camera = " ".join(part for part in (details.camera_make, details.camera_model) if part)
+    sizes = (f"{one.alternate_key.label} {one.width}×{one.height}" for one in details.renditions)
+    rows = [
+        ("taken at", details.taken_at),
+        ("camera", safe(camera)),
+        ("lens", safe(details.lens)),
+        ("renditions", ", ".join(sizes)),
+        ("not decoded", safe(details.failure)),
+    ]
+    if details.latitude is not None and details.longitude is not None:
+        rows.append(("position", f"{details.latitude:.6f}, {details.longitude:.6f}"))
+    return [(name, value) for name, value in rows if value]

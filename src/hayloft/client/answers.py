@@ -7,6 +7,7 @@ their neutral value, so that services which speak only the fixed contract are un
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Generic, TypeVar
 
 from hayloft.types import (
+    AlternateKey,
     DirectoryStatistics,
     Link,
     Neighbour,
+    PhotoDetails,
     PhotoId,
     PhotoStatus,
     Relation,
+    RenditionSize,
     SimilarityStatus,
     StoreHealth,
     StoreId,
@@ -60,6 +64,8 @@ class Photo:
     logical_volume: str = ""
     alternate_key: str = "orig"
     replicas: tuple[StoreId, ...] = ()
+    details: PhotoDetails | None = None
+    """What the photo's file says about it; only ``info`` tells, and only after ingest has looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +216,12 @@ def to_json(record: Any) -> Any:
     """A record as JSON-serialisable values, with the wire's own field names and times."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         pairs = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
-        return dict(_wire_pair(record, name, value) for name, value in pairs)
+        document = dict(_wire_pair(record, name, value) for name, value in pairs)
+        return _as_on_the_wire(record, document)
+    if isinstance(record, AlternateKey):
+        return record.label
+    if isinstance(record, bytes):
+        return base64.b64encode(record).decode()
     if isinstance(record, datetime):
         return format_time(record)
     if isinstance(record, Mapping):
@@ -245,6 +256,18 @@ def _wire_pair(record: Any, name: str, value: Any) -> tuple[str, Any]:
     return _WIRE_NAMES.get(name, name), to_json(value)
 
 
+def _as_on_the_wire(record: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """What is grouped otherwise on the wire than in the record."""
+    if isinstance(record, Photo) and record.details is None:
+        del document["details"]
+    if isinstance(record, RenditionSize):
+        document["rendition"] = document.pop("alt_key")
+    if isinstance(record, PhotoDetails):
+        position = {name: document.pop(name) for name in ("latitude", "longitude", "altitude_m")}
+        document["position"] = None if record.latitude is None else position
+    return document
+
+
 def _photo_fields(told: Mapping[str, Any]) -> dict[str, Any]:
     fields = _known(Photo, told)
     fields["id"] = PhotoId(int(told["photo_id"]))
@@ -252,7 +275,21 @@ def _photo_fields(told: Mapping[str, Any]) -> dict[str, Any]:
     fields["status"] = PhotoStatus(told.get("status", PhotoStatus.ACTIVE))
     fields["created_at"] = parse_time(told.get("created_at"))
     fields["replicas"] = tuple(StoreId(str(store)) for store in told.get("replicas") or ())
+    told_details = told.get("details")
+    fields["details"] = _details_from(told_details) if told_details else None
     return fields
+
+
+def _details_from(told: Mapping[str, Any]) -> PhotoDetails:
+    fields = _known(PhotoDetails, told) | _known(PhotoDetails, told.get("position") or {})
+    fields["placeholder"] = base64.b64decode(told.get("placeholder") or "")
+    fields["renditions"] = tuple(
+        RenditionSize(
+            alternate_key=AlternateKey[one["rendition"].upper()], width=one["width"], height=one["height"]
+        )
+        for one in told.get("renditions") or ()
+    )
+    return PhotoDetails(**fields)
 
 
 def _neighbour_from(told: Mapping[str, Any]) -> Neighbour:

@@ -147,21 +147,25 @@ class AsyncClient:
 
     # Reading -------------------------------------------------------------------------------------
 
-    async def get(self, photo: PhotoLike) -> bytes:
-        """A photo's original bytes.
+    async def get(self, photo: PhotoLike, *, rendition: str | None = None) -> bytes:
+        """A photo's original bytes, or those of a rendition: thumb, small, medium or large.
 
         Raises:
             PhotoNotFound, PhotoDeleted: there is no such photo, or no more.
+            UnsupportedMedia: the photo cannot be decoded, so it has no renditions.
         """
-        answer = await self._transport.request("GET", parse_reference(photo).path)
-        return answer.body
+        path = parse_reference(photo).rendition_path(rendition)
+        return (await self._transport.request("GET", path)).body
 
-    def open(self, photo: PhotoLike, *, start: int = 0, end: int | None = None) -> PhotoStream:
-        """Read a photo piece by piece, from byte ``start`` up to, without, ``end``.
+    def open(
+        self, photo: PhotoLike, *, start: int = 0, end: int | None = None, rendition: str | None = None
+    ) -> PhotoStream:
+        """Read a photo, or a rendition, piece by piece, from byte ``start`` up to, without, ``end``.
 
         Use it as a context: ``async with client.open(photo) as stream: await stream.read(1000)``.
         """
-        return PhotoStream(self._transport, parse_reference(photo).path, start=start, end=end)
+        path = parse_reference(photo).rendition_path(rendition)
+        return PhotoStream(self._transport, path, start=start, end=end)
 
     async def info(self, photo: PhotoLike) -> Photo:
         """What is known about a photo, deleted ones included.

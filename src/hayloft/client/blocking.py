@@ -97,16 +97,18 @@ class Client:
         """Say that two photos are ``same`` or ``different``. See ``AsyncClient.set_verdict``."""
         return self._run(self._client.set_verdict, a, b, verdict)
 
-    def get(self, photo: PhotoLike) -> bytes:
-        """A photo's original bytes. See ``AsyncClient.get``."""
-        return self._run(self._client.get, photo)
+    def get(self, photo: PhotoLike, *, rendition: str | None = None) -> bytes:
+        """A photo's original bytes, or a rendition's. See ``AsyncClient.get``."""
+        return self._run(self._client.get, photo, rendition=rendition)
 
-    def open(self, photo: PhotoLike, *, start: int = 0, end: int | None = None) -> PhotoFile:
+    def open(
+        self, photo: PhotoLike, *, start: int = 0, end: int | None = None, rendition: str | None = None
+    ) -> PhotoFile:
         """A photo as a seekable file for reading, from byte ``start`` up to, without, ``end``.
 
         Use it as a context: ``with client.open(photo) as file: file.read(1000)``.
         """
-        return PhotoFile(self._portal, self._client.open(photo, start=start, end=end))
+        return PhotoFile(self._portal, self._client.open(photo, start=start, end=end, rendition=rendition))
 
     def info(self, photo: PhotoLike) -> Photo:
         """What is known about a photo. See ``AsyncClient.info``."""

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from hayloft.client.answers import Photo
 from hayloft.errors import InvalidRequest
-from hayloft.types import PHOTO_ID_BITS, PhotoId
+from hayloft.types import PHOTO_ID_BITS, AlternateKey, PhotoId
+
+RENDITIONS: Final = tuple(key.label for key in AlternateKey)
 
 PhotoLike = int | str | Photo
 """What every method of the client accepts as a photo: an id, a link or a ``Photo``."""
@@ -34,6 +36,16 @@ class Reference:
     def path(self) -> str:
         """The photo's address on a server, with the cookie when it is known."""
         return f"/photo/{self.photo}" + (f"/{self.cookie}" if self.cookie else "")
+
+    def rendition_path(self, rendition: str | None) -> str:
+        """The address of one of the photo's sizes; of the original by default.
+
+        Raises:
+            InvalidRequest: there is no rendition of that name.
+        """
+        if rendition is not None and rendition not in RENDITIONS:
+            raise InvalidRequest(f"“{rendition}” is none of: {', '.join(RENDITIONS)}.")
+        return self.path if rendition in (None, "orig") else f"{self.path}/{rendition}"
 
 
 def parse_reference(photo: PhotoLike) -> Reference:

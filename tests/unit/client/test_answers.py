@@ -67,6 +67,22 @@ async def test_records_become_the_wires_json_again(client, gateway):
     assert link == gateway._link(kept.id, kept.id + 1)
 
 
+def test_details_go_both_ways():
+    told = {
+        "taken_at": "2020-05-06T07:08:09",
+        "camera_make": "Leica",
+        "position": {"latitude": 47.5, "longitude": 8.25, "altitude_m": None},
+        "placeholder": "AQID",
+        "renditions": [{"rendition": "thumb", "width": 256, "height": 171}],
+    }
+    photo = answers.photo_from({"photo_id": 5, "details": told})
+    assert (photo.details.latitude, photo.details.placeholder) == (47.5, b"\x01\x02\x03")
+    assert photo.details.renditions[0].alternate_key.label == "thumb"
+    document = answers.to_json(photo)["details"]
+    assert {name: document[name] for name in told} == told
+    assert "details" not in answers.to_json(answers.photo_from({"photo_id": 5, "details": None}))
+
+
 async def test_filters_reach_the_server(client, gateway):
     kept = gateway.keep(b"a")
     gateway.keep(b"b")

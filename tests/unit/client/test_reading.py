@@ -114,6 +114,24 @@ def test_what_names_no_photo(text):
         parse_reference(text)
 
 
+@pytest.mark.parametrize(
+    ("photo", "rendition", "path"),
+    [
+        (12, None, "/photo/12"),
+        (12, "orig", "/photo/12"),
+        (12, "thumb", "/photo/12/thumb"),
+        ("http://h/photo/12/00ff00ff00ff00ff", "large", "/photo/12/00ff00ff00ff00ff/large"),
+    ],
+)
+def test_renditions_have_addresses_of_their_own(photo, rendition, path):
+    assert parse_reference(photo).rendition_path(rendition) == path
+
+
+async def test_a_rendition_that_is_none(client):
+    with pytest.raises(errors.InvalidRequest, match="none of: orig, large, medium, small, thumb"):
+        await client.get(12, rendition="../../tiny")
+
+
 async def test_an_address_that_is_none(gateway):
     from hayloft import AsyncClient
 
