@@ -34,6 +34,7 @@ from hayloft.errors import (
     StorageFull,
     VolumeNotFound,
 )
+from hayloft.events.local import LogEventSource
 from hayloft.roles import Directory
 from hayloft.types import (
     AlternateKey,
@@ -110,13 +111,7 @@ async def on_postgres(_path: Path, clock: Clock) -> AsyncIterator[Directory]:
     await server.dispose()
 
 
-@pytest.fixture(
-    params=[
-        local,
-        over_http,
-        pytest.param(on_postgres, marks=pytest.mark.skipif(not POSTGRES, reason="no PostgreSQL server")),
-    ]
-)
+@pytest.fixture(params=[local, over_http, *([on_postgres] if POSTGRES else [])])
 async def directory(request, tmp_path: Path, clock: Clock) -> AsyncIterator[Directory]:
     async with request.param(tmp_path, clock) as directory:
         await directory.register(store("local"))
@@ -653,6 +648,22 @@ async def test_parked_events(directory, lease):
     await directory.unpark("c", second.position)
     assert await directory.due("c", limit=10) == (first,)
     assert len(await directory.parked("other")) == 1
+
+
+async def test_a_consumer_reads_the_log_through_any_directory(directory, lease):
+    await fill(directory, lease, 3)
+    source = LogEventSource(directory, consumer="c")
+    first, second, third = await source.next(limit=10)
+    await source.acknowledge(first)
+    await source.park(second, "it burns")
+    await source.acknowledge(third)
+    waiting = asyncio.create_task(source.next(limit=10))
+    await directory.delete(first.photo)
+    (deletion,) = await waiting
+    assert (deletion.kind, deletion.photo) == (EventKind.DELETED, first.photo)
+    await source.close()
+    assert await directory.position("c") == third.position
+    assert [one.event for one in await directory.parked("c")] == [second]
 
 
 # Empty and closed --------------------------------------------------------------------------------

@@ -120,9 +120,11 @@ class Activations:
     ) -> Sequence[PhotoRecord | HayloftError]:
         """Commit photos by their ids alone."""
         rows = existing(connection, set(batch))
-        allocated = [photo for photo, row in rows.items() if row.status == Status.ALLOC.value]
+        # In the order of the requests, which is the order of their events.
+        found = [rows[photo] for photo in dict.fromkeys(batch) if photo in rows]
+        allocated = [row for row in found if row.status == Status.ALLOC.value]
         if allocated:
-            self._activate(connection, [rows[photo] for photo in allocated])
+            self._activate(connection, allocated)
             rows = existing(connection, set(batch))
         replicas = replicas_of(connection, {volume_of(photo) for photo in rows})
         return [

@@ -83,6 +83,7 @@ class _Batch:
         self._keys = _keys(connection, [new.idempotency_key for new in batch if new.idempotency_key])
         self._added: list[PhotoRow] = []
         self._filled: list[PhotoRow] = []
+        self._uploads: list[NewEvent] = []
         self._new_keys: list[tuple[str, PhotoId, int]] = []
         self._tally = Tally()
 
@@ -111,9 +112,8 @@ class _Batch:
             change = update(photos).where(photos.c.photo == row.photo).values(row._asdict())
             self._connection.execute(change)
         _INSERT_KEYS.many(self._connection, self._new_keys)
-        uploads = [NewEvent(EventKind.UPLOADED, row.photo) for row in self._added + self._filled]
-        if uploads:
-            append(self._connection, uploads, now_ms=now_ms)
+        if self._uploads:
+            append(self._connection, self._uploads, now_ms=now_ms)
         self._tally.write(self._connection)
 
     def _add(self, new: NewPhoto) -> Committed | HayloftError:
@@ -132,6 +132,7 @@ class _Batch:
         duplicate_of = self._firsts.get(new.sha256) if new.sha256 else None
         row = row_of(new, duplicate_of=duplicate_of)
         rows.append(row)
+        self._uploads.append(NewEvent(EventKind.UPLOADED, new.photo))
         self._stored[new.photo] = row
         self._tally.add(Status.ACTIVE, new.media_type, new.created_at_ms, new.size)
         if row.is_first:

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from hayloft import errors
@@ -115,6 +116,8 @@ class SqliteDatabase:
         self._lock = WriteLock(lock_path(url))
         self._writer_thread = ThreadPoolExecutor(1, "directory-write")
         self._reader_threads = ThreadPoolExecutor(READER_THREADS, "directory-read")
+        # Kept open: taking it from the pool for every transaction costs as much as two statements.
+        self._writing: Connection | None = None
         self._closed = False
 
     async def read(self, work: Work[T]) -> T:
@@ -143,12 +146,17 @@ class SqliteDatabase:
             return work(connection)
 
     def _write_now(self, work: Work[T]) -> T:
-        with _translated(), self._lock, self._writer.begin() as connection:
-            return work(connection)
+        with _translated(), self._lock:
+            if self._writing is None:
+                self._writing = self._writer.connect()
+            with self._writing.begin():
+                return work(self._writing)
 
     def _close_now(self) -> None:
         self._reader_threads.shutdown()
         self._writer_thread.shutdown()
+        if self._writing is not None:
+            self._writing.close()
         self._reader.dispose()
         self._writer.dispose()
         self._lock.close()
@@ -243,6 +251,8 @@ class _translated:  # noqa: N801 - reads as a statement: with _translated()
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, DBAPIError):
             raise translate(_first(error)) from error
+        if isinstance(error, PoolTimeout):
+            raise errors.Overloaded("All connections to the directory's database are busy.") from error
         if isinstance(error, OSError):
             raise errors.RoleUnavailable(f"The directory's database cannot be reached: {error}.") from error
 
@@ -262,12 +272,15 @@ def translate(error: DBAPIError) -> HayloftError:
     """The error of ours that says what the caller can do about a driver's."""
     original = error.orig
     code = getattr(original, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL or getattr(original, "sqlstate", None) == _POSTGRES_DISK_FULL:
+    state = getattr(original, "sqlstate", None) or ""
+    if code == sqlite3.SQLITE_FULL or state == _POSTGRES_DISK_FULL:
         return errors.StorageFull("The directory's disk is full.")
-    if code in _SQLITE_BUSY or error.connection_invalidated:
+    if code in _SQLITE_BUSY or state[:2] in _POSTGRES_AWAY or error.connection_invalidated:
         return errors.RoleUnavailable(f"The directory's database cannot be reached: {original}.")
     return errors.InternalError(f"The directory's database failed: {original}.")
 
 
 _POSTGRES_DISK_FULL: Final = "53100"
+_POSTGRES_AWAY: Final = frozenset({"08", "53", "57"})
+"""Classes of SQLSTATE: no connection, out of resources, stopped by an operator."""
 _SQLITE_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN})

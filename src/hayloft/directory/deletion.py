@@ -51,7 +51,9 @@ class Deletions:
         """Delete photos; deleting again changes nothing."""
         rows = existing(connection, set(batch))
         replicas = replicas_of(connection, {volume_of(photo) for photo in rows})
-        live = [row for row in rows.values() if row.status != Status.DELETED.value]
+        # In the order of the requests, which is the order of their events.
+        found = [rows[photo] for photo in dict.fromkeys(batch) if photo in rows]
+        live = [row for row in found if row.status != Status.DELETED.value]
         if live:
             self._delete(connection, live)
         answers: list[PhotoRecord | HayloftError] = []
