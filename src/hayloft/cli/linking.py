@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,7 +19,10 @@ if TYPE_CHECKING:
     from hayloft.client import Client
 
 LIMIT: Final = 50
-EVIDENCE_CHARACTERS_MAX: Final = 100
+WHY_CHARACTERS_MAX: Final = 100
+
+_SHOWN_ELSEWHERE: Final = frozenset({"from", "to", "model"})
+"""Evidence that repeats the table's ids and the method's name. JSON has all of it, matrices too."""
 
 
 def register(app: typer.Typer) -> None:
@@ -103,17 +105,20 @@ def links(
             _tell_rest(client, shown, cut=rows is not None and next(found, None) is not None)
 
 
-def evidence_text(evidence: Mapping[str, Any]) -> str:
-    """Evidence in a few words: ``distance 12, quality 100``."""
-    words = (f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in evidence.items())
-    text = safe(", ".join(words))
-    return text if len(text) <= EVIDENCE_CHARACTERS_MAX else text[: EVIDENCE_CHARACTERS_MAX - 1] + "…"
+def why_text(found: Link | Neighbour) -> str:
+    """Method and evidence in a few words: ``pdq/1: distance 12, quality 100``."""
+    shown = ((name, value) for name, value in found.evidence.items() if _is_telling(name, value))
+    words = ", ".join(f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in shown)
+    text = safe(f"{found.method}: {words}" if words else found.method)
+    return text if len(text) <= WHY_CHARACTERS_MAX else text[: WHY_CHARACTERS_MAX - 1] + "…"
 
 
-def _value_text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+def _is_telling(name: str, value: Any) -> bool:
+    return name not in _SHOWN_ELSEWHERE and isinstance(value, str | int | float)
+
+
+def _value_text(value: str | float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _nearest(
@@ -127,40 +132,38 @@ def _nearest(
 
 def _neighbours(client: Client, near: tuple[Neighbour, ...]) -> object:
     return table(
-        ["id", "relation", "score", "distance", "name", "method", "evidence"],
+        ["id", "relation", "score", "name", "why"],
         (
             (
                 str(neighbour.photo),
                 str(neighbour.relation),
                 f"{neighbour.score:.3f}",
-                f"{neighbour.distance:.4g}",
                 _name(client, neighbour.photo),
-                neighbour.method,
-                evidence_text(neighbour.evidence),
+                why_text(neighbour),
             )
             for neighbour in near
         ),
-        right=["id", "score", "distance"],
+        right=["id", "score"],
+        cut=["name", "why"],
     )
 
 
 def _links(client: Client, page: Iterable[Link]) -> object:
     return table(
-        ["photo", "belongs with", "relation", "score", "verdict", "names", "method", "evidence"],
+        ["photo", "belongs with", "relation", "score", "names", "why"],
         (
             (
                 str(link.a),
                 str(link.b),
-                str(link.relation),
+                f"{link.relation} ({link.verdict})" if link.verdict else str(link.relation),
                 f"{link.score:.3f}",
-                str(link.verdict or ""),
                 f"{_name(client, link.a)} · {_name(client, link.b)}",
-                link.method,
-                evidence_text(link.evidence),
+                why_text(link),
             )
             for link in page
         ),
         right=["photo", "belongs with", "score"],
+        cut=["names", "why"],
     )
 
 

@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,11 @@ from hayloft.errors import HayloftError
 
 _PIPE_WIDTH = 10_000
 """Into a pipe nothing is cut off: whoever reads there wants whole ids and names."""
+
+_CUT_WIDTH = 8
+"""What is left at least of a column that gives way."""
+
+_BETWEEN_COLUMNS = 3
 
 
 def console() -> Console:
@@ -65,21 +71,41 @@ def complain(error: HayloftError | OSError | Complaint) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    cut: Sequence[str] = (),
+    width: int | None = None,
 ) -> Table:
-    """A table; the columns named in ``right`` are aligned to the right. The last column may be cut."""
+    """A table; the columns in ``right`` are aligned to the right, those in ``cut`` give way on a narrow
+    terminal (``width`` characters, by default that of standard output). The others are never shortened:
+    half an id is worth nothing.
+    """
+    cells = [list(row) for row in rows]
+    wanted = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    given = _widths(wanted, [column in cut for column in columns], width or console().width)
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        last = column == columns[-1]
-        made.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=True,
-            overflow="ellipsis" if last else "fold",
-        )
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    for column, characters in zip(columns, given, strict=True):
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        made.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=characters)
+    for row in cells:
+        made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def _widths(wanted: list[int], may_be_cut: list[bool], width: int) -> list[int]:
+    """Widths that fit: what the uncut columns leave is shared out, the narrowest served first."""
+    left = width - _BETWEEN_COLUMNS * len(wanted)
+    left -= sum(characters for characters, cut in zip(wanted, may_be_cut, strict=True) if not cut)
+    given = list(wanted)
+    pending = sorted((number for number, cut in enumerate(may_be_cut) if cut), key=wanted.__getitem__)
+    while pending:
+        share = max(left // len(pending), _CUT_WIDTH)
+        number = pending.pop(0)
+        given[number] = min(wanted[number], share)
+        left -= given[number]
+    return given
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:

@@ -251,6 +251,7 @@ def _listing(page: Page[Photo]) -> object:
             for photo in page.items
         ),
         right=["id", "pixels", "size"],
+        cut=["name"],
     )
 
 

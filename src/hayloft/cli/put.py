@@ -88,7 +88,7 @@ async def _watch(run: FolderUpload, tally: Tally) -> None:
 
     console = error_console()
     with transfer_progress(console) as progress, _stoppable(run, tally, console):
-        task = progress.add_task("Uploading", total=None, files="")
+        task = progress.add_task("Uploading", total=None, files="looking at the files")
         try:
             async for result in run:
                 tally.count(result)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hayloft.cli.linking import evidence_text
+from hayloft.cli.linking import why_text
 from hayloft.cli.output import bytes_text, console, count_text, pairs, safe, say
 from hayloft.errors import Gone, NotFound
 from hayloft.types import Link, PhotoStatus, Verdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hayloft.client import Client, Photo
 
 _VERDICTS = {"s": Verdict.SAME, "d": Verdict.DIFFERENT}
-_QUESTION = "[s]ame photo, [d]ifferent, [o]pen both, [n]ext, [q]uit"
+_QUESTION = "[s]ame photo, [d]ifferent, [o]pen, [n]ext, [q]uit"
 
 
 def go_through(client: Client, links: Iterable[Link]) -> None:
@@ -43,11 +43,9 @@ def _ask(client: Client, link: Link) -> str:
         return "n"
     if any(photo.status is PhotoStatus.DELETED for photo in photos):
         return "n"
-    score = f"{link.relation}, score {link.score:.3f} by {link.method}"
     console().print()
-    console().print(pairs([*((str(photo.id), _described(photo)) for photo in photos), ("why", score)]))
-    if link.evidence:
-        console().print(pairs([("evidence", evidence_text(link.evidence))]))
+    why = f"{link.relation}, score {link.score:.3f}, {why_text(link)}"
+    console().print(pairs([*((str(photo.id), _described(photo)) for photo in photos), ("why", why)]))
     while (answer := _answer()) == "o":
         for photo in photos:
             typer.launch(photo.url)

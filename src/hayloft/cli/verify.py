@@ -82,6 +82,7 @@ def _tell(outcome: Verification, *, repair: bool, as_json: bool) -> None:
                 ["photo", "store", "what", "detail"],
                 (_row(finding) for finding in outcome.findings[:SHOWN_MAX]),
                 right=["photo"],
+                cut=["detail"],
             )
         )
         if len(outcome.findings) > SHOWN_MAX:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from io import StringIO
 
 import pytest
 from aiohttp import web
+from rich.console import Console
 
-from hayloft.cli.linking import evidence_text
-from hayloft.cli.output import bytes_text, count_text
+from hayloft.cli.linking import why_text
+from hayloft.cli.output import bytes_text, count_text, table
+from hayloft.types import Link, Relation
 
 
 @pytest.fixture
@@ -119,7 +122,22 @@ def test_counts():
     assert [count_text(n, "photo") for n in (0, 1, 2000)] == ["0 photos", "1 photo", "2,000 photos"]
 
 
-def test_evidence_is_short_and_safe():
-    text = evidence_text({"matched_points": 12, "why": "\x1b[2J", "matrix": [[1, 0]] * 100})
-    assert text.startswith("matched points 12, why \N{REPLACEMENT CHARACTER}[2J, matrix [[1,0],")
+def test_why_is_short_and_safe():
+    evidence = {"from": 1, "matched_points": 12, "share": 0.51234, "matrix": [[1, 0]]}
+    evidence["said"] = "\x1b[2J" + "so " * 100
+    link = Link(a=1, b=2, relation=Relation.COPY, score=0.5, method="sift/1", evidence=evidence)
+    text = why_text(link)
+    assert text.startswith("sift/1: matched points 12, share 0.512, said \N{REPLACEMENT CHARACTER}[2Jso so")
     assert len(text) == 100
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_narrow_terminals_cut_names_and_never_ids(width):
+    long = "a very long name indeed, such as cameras do not give but people do.jpg"
+    rows = [("9007199254740991", long, "short"), ("1", "a.jpg", "short")]
+    made = table(["id", "name", "why"], rows, right=["id"], cut=["name", "why"], width=width)
+    shown = StringIO()
+    Console(file=shown, width=width).print(made)
+    assert "9007199254740991   a very" in shown.getvalue()
+    assert shown.getvalue().count("short") == 2
+    assert max(len(line.rstrip()) for line in shown.getvalue().splitlines()) <= width
