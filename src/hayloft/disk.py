@@ -84,6 +84,10 @@ class File(Protocol):
         """Make sure that storing into these bytes cannot meet a full disk; their contents stay."""
         ...
 
+    def holds_data(self, offset: int) -> bool:
+        """Whether this byte lies neither in a hole nor past the file's end."""
+        ...
+
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Start and end of every stretch that is not a hole, in order."""
         ...
@@ -238,6 +242,15 @@ class SystemFile:
     def allocate(self, offset: int, length: int) -> None:
         """Reserve blocks: a store into a hole of a mapped file on a full disk would be a SIGBUS."""
         os.posix_fallocate(self._descriptor, offset, length)
+
+    def holds_data(self, offset: int) -> bool:
+        """Ask SEEK_DATA."""
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA) == offset
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return False
+            raise
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Walk with SEEK_DATA and SEEK_HOLE."""

@@ -7,10 +7,12 @@ import errno
 import pytest
 
 from crash.volume_history import ROOT, VOLUME, Delete, History, check, open_volume, read
+from hayloft import limits
 from hayloft.errors import NeedleCorrupt, PhotoNotFound, StorageFull, VolumeCorrupt, VolumeReadOnly
+from hayloft.needle import Needle
 from hayloft.testing.crash_disk import CrashDisk
 from hayloft.types import AlternateKey, Appended, Sequence
-from hayloft.volume import Volume
+from hayloft.volume import Volume, compaction
 from hayloft.volume.superblock import SUPERBLOCK_BYTES
 
 LOG = ROOT / "lv-7.log"
@@ -195,6 +197,40 @@ def test_a_damaged_needle_stays_reported_after_compaction() -> None:
     assert [photo & 0xFFFFFFFF for photo, _key, _reason in history.volume.verify().damaged] == [3]
 
 
+def test_damage_to_what_is_appended_during_a_compaction_stays_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log cannot tell of it any more; the comparison of both indexes does."""
+    history, _offsets = filled()
+    add_needle = compaction._Copy._add_needle
+
+    def add_while_the_disk_fails(copy: compaction._Copy, needle: Needle) -> None:
+        monkeypatch.setattr(compaction._Copy, "_add_needle", add_needle)
+        add_needle(copy, needle)
+        placed = history.commit(history.photo(30, 700), history.photo(31, 700))
+        assert isinstance(placed[0], Appended)
+        history.disk.corrupt(LOG, placed[0].offset + 5)
+
+    monkeypatch.setattr(compaction._Copy, "_add_needle", add_while_the_disk_fails)
+    assert history.volume.compact().needles == 10
+    with pytest.raises(NeedleCorrupt):
+        read(history.volume, (30, ORIG))
+    assert len(read(history.volume, (31, ORIG))) == 700
+
+
+def test_a_checkpoint_that_fails_after_a_commit_takes_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history, _offsets = filled()
+    monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_BYTES", 1)
+    history.disk.fail("flush", ".index")
+    assert isinstance(history.commit(history.photo(20, 700))[0], Appended)
+    assert isinstance(history.commit(history.photo(21, 700))[0], VolumeReadOnly)
+    for survival in ("nothing", "everything"):
+        disk = history.disk.after_power_cut(history.disk.moment, seed=0, survival=survival)
+        check(history, disk, history.disk.moment)
+
+
 def test_a_compaction_without_room_changes_nothing() -> None:
     history, _offsets = filled()
     history.disk.capacity_bytes -= history.disk.space(ROOT)[0] - 2_000
@@ -245,10 +281,12 @@ def test_a_lost_index_entry_is_found_by_verification() -> None:
     assert read(history.volume, (1, ORIG)) == "deleted"
 
 
-def test_an_index_that_knows_more_than_the_log_is_made_anew() -> None:
+@pytest.mark.parametrize("checkpointed", [True, False])
+def test_an_index_that_knows_more_than_the_log_is_made_anew(checkpointed: bool) -> None:
     """A backup whose log is older than its index."""
     history, offsets = filled()
-    history.volume.checkpoint()
+    if checkpointed:
+        history.volume.checkpoint()
     disk = history.disk.after_power_cut(history.disk.moment, seed=0, survival="everything")
     disk.open(LOG).truncate(offsets[4])
     volume = open_volume(disk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -54,20 +55,30 @@ async def fill(store: LocalStore, first: int = 0) -> int:
         assert number < 10_000
 
 
-def needle(number: int) -> NewNeedle:
-    return NewNeedle(
-        photo=photo_id(VOLUME, Sequence(number)), cookie=Cookie(number), data=bytes([number % 256]) * 30_000
-    )
+def needle(number: int, size: int = 30_000) -> NewNeedle:
+    data = bytes([number % 256]) * size
+    return NewNeedle(photo=photo_id(VOLUME, Sequence(number)), cookie=Cookie(number), data=data)
+
+
+def take_the_last_block(path: Path) -> None:
+    with path.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while ballast.write(bytes(512)):
+            pass
 
 
 async def test_a_full_disk_refuses_photos_and_nothing_else(small_disk: Path) -> None:
     store = LocalStore(small_disk, store=StoreId("local"), settings=NO_RESERVE)
     count = await fill(store)
     assert count > 10
+    take_the_last_block(small_disk / "ballast")
     with pytest.raises(StorageFull):
         await store.append(VOLUME, needle(count + 1000))
     for number in range(count):
         assert (await store.read(needle(number).photo)).data == needle(number).data
+    for unknown in (count + 10_000, 2**20, 2**32 - 1):  # In the index's holes, and past its end.
+        assert not (await store.stat(needle(unknown).photo)).exists
+        with pytest.raises(StorageFull):
+            await store.append(VOLUME, needle(unknown, size=1))
     report = await store.verify(VOLUME)
     assert (report.checked, report.damaged) == (count, ())
     await store.close()

@@ -254,6 +254,10 @@ class CrashFile:
         if offset + length > len(self._inode.content):
             self.truncate(offset + length)
 
+    def holds_data(self, offset: int) -> bool:
+        """Whether the file reaches that far."""
+        return offset < len(self._inode.content)
+
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """All of it."""
         if self._inode.content:

@@ -42,7 +42,7 @@ DELETED: Final = 1
 SIZE_BYTES_MIN: Final = 64 << 10
 """The file's first length; it doubles, and stays a hole where nothing is written."""
 PAGES_REMEMBERED_MAX: Final = 1 << 16
-"""Pages that a process remembers to be allocated; forgetting one costs a system call."""
+"""Pages that a process remembers to be no holes: 256 MiB of index. Forgetting one costs a system call."""
 
 _MAGIC: Final = int.from_bytes(b"HAYINDEX", "little")
 
@@ -87,11 +87,12 @@ class Checkpoint:
 class Index:
     """One open index file. Stores happen under the volume's lock; loads need none."""
 
-    __slots__ = ("_allocated", "_file", "_growing", "_mapping", "capacity", "words")
+    __slots__ = ("_backed", "_file", "_growing", "_mapping", "capacity", "words")
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._allocated: set[int] = set()
+        self._backed: set[int] = set()
+        """Pages that are no holes, as far as this process has looked."""
         self._growing = threading.Lock()
         self._mapping: Mapping
         self.words: Words
@@ -128,9 +129,9 @@ class Index:
 
     def load(self, slot: int) -> int:
         """A slot's entry."""
-        if slot < self.capacity:
+        if slot < self.capacity and (HEADER_WORDS + slot) // PAGE_WORDS in self._backed:
             return self.words[HEADER_WORDS + slot]
-        return self._load_beyond(slot)
+        return self._load_carefully(slot)
 
     def reserve(self, slots: Iterable[int]) -> None:
         """Make sure that entries can be stored in these slots, whatever happens to the disk.
@@ -142,11 +143,9 @@ class Index:
             if slot >= self.capacity:
                 self._grow(slot)
             page = (HEADER_WORDS + slot) // PAGE_WORDS
-            if page not in self._allocated:
-                if len(self._allocated) >= PAGES_REMEMBERED_MAX:
-                    self._allocated.clear()
+            if page not in self._backed:
                 self._file.allocate(page * PAGE_BYTES, PAGE_BYTES)
-                self._allocated.add(page)
+                self._remember(page)
 
     def store(self, slot: int, entry: int) -> None:
         """Publish an entry in a reserved slot."""
@@ -228,13 +227,28 @@ class Index:
         number, offset, needles, size, sealed = fields
         return Checkpoint(number=number, offset=offset, live=needles, live_bytes=size, sealed=bool(sealed))
 
-    def _load_beyond(self, slot: int) -> int:
-        """Look again: another process may have made the file longer since it was mapped here."""
-        size = self._file.size()
-        if size // 8 - HEADER_WORDS <= slot:
-            return ABSENT
-        self._map(size)
+    def _load_carefully(self, slot: int) -> int:
+        """Load from a page that was not touched here yet.
+
+        Another process may have made the file longer since it was mapped. And a hole is not touched at
+        all: it would take a page of memory for nothing, and on a full tmpfs even the process's life.
+        """
+        if slot >= self.capacity:
+            size = self._file.size()
+            if size // 8 - HEADER_WORDS <= slot:
+                return ABSENT
+            self._map(size)
+        page = (HEADER_WORDS + slot) // PAGE_WORDS
+        if page not in self._backed:
+            if not self._file.holds_data(page * PAGE_BYTES):
+                return ABSENT
+            self._remember(page)
         return self.words[HEADER_WORDS + slot]
+
+    def _remember(self, page: int) -> None:
+        if len(self._backed) >= PAGES_REMEMBERED_MAX:
+            self._backed.clear()
+        self._backed.add(page)
 
     def _grow(self, slot: int) -> None:
         size = max(self._file.size(), SIZE_BYTES_MIN)
