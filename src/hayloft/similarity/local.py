@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import structlog
 from sqlalchemy import Connection
@@ -118,7 +118,7 @@ class LocalSimilarity:
             clock=clock or SystemClock(),
         )
         await opened._recorder.load()
-        opened._start(opened._intake.catch_up(repertoire.names, repertoire.obsolete))
+        opened._start(opened._catch_up)
         return opened
 
     async def ingest(self, event: Event) -> None:
@@ -209,7 +209,7 @@ class LocalSimilarity:
     async def rebuild(self) -> None:
         """Make the indexes anew from what is recorded, in the background; one such work at a time."""
         if self._background is None or self._background.done():
-            self._start(self._rebuild())
+            self._start(self._rebuild)
 
     async def status(self) -> SimilarityStatus:
         """How far ingest has got."""
@@ -247,10 +247,10 @@ class LocalSimilarity:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._background
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         async def logged() -> None:
             try:
-                await work
+                await work()
             except Exception:
                 _log.exception("background work on links failed")
             finally:
@@ -265,6 +265,9 @@ class LocalSimilarity:
             await self._recorder.remake(fresh)
             self._repertoire.replace(fresh)
             await asyncio.to_thread(fresh.save, force=True)
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
         await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete)
 
 

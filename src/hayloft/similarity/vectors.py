@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+# cv2 is not used here. usearch's wheel brings a C++ runtime of its own and hands out its symbols; whoever
+# is loaded first decides whose all use, and onnxruntime crashes on usearch's. cv2 brings the system's.
+import cv2  # noqa: F401
 import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index
@@ -34,7 +37,7 @@ EXPANSION_SEARCH: Final = 128
 SAVE_AFTER: Final = 2000
 """Vectors added to live before it is saved, at least; a tenth of live if that is more."""
 MERGE_AFTER: Final = 20_000
-"""Vectors in live, or dead in base, before the two are merged; a quarter of base if that is more."""
+"""Vectors in live, or dead in base, before they are merged; a quarter of base if that is more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

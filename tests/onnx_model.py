@@ -1,0 +1,56 @@
+"""A very small ONNX model, written byte by byte (protobuf's wire format): the means of the four quarters.
+
+The package that writes such files is large and needed for nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes | str) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+
+def _value(name: str, sides: list[int | str]) -> bytes:
+    dims = b"".join(_bytes(1, _bytes(2, d) if isinstance(d, str) else _number(1, d)) for d in sides)
+    tensor = _number(1, 1) + _bytes(2, dims)  # 1: float32
+    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def _ints(name: str, values: list[int]) -> bytes:
+    return _bytes(1, name) + b"".join(_number(8, value) for value in values) + _number(20, 7)
+
+
+def save_model(path: Path, *, side: int) -> None:
+    """AveragePool over quarters: ``view`` [n, 3, side, side] to ``means`` [n, 3, 2, 2]."""
+    half = [side // 2, side // 2]
+    node = (
+        _bytes(1, "view")
+        + _bytes(2, "means")
+        + _bytes(4, "AveragePool")
+        + _bytes(5, _ints("kernel_shape", half))
+        + _bytes(5, _ints("strides", half))
+    )
+    graph = (
+        _bytes(1, node)
+        + _bytes(2, "quarters")
+        + _bytes(11, _value("view", ["n", 3, side, side]))
+        + _bytes(12, _value("means", ["n", 3, 2, 2]))
+    )
+    model = _number(1, 8) + _bytes(7, graph) + _bytes(8, _bytes(1, "") + _number(2, 13))
+    path.write_bytes(model)
