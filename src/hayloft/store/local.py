@@ -98,9 +98,7 @@ class LocalStore:
             needle = await self._in_thread(lambda: volume.read(sequence_of(photo), alternate_key))
         return needle
 
-    def read_cached(
-        self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG
-    ) -> Needle | None:
+    def read_cached(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Needle | None:
         """A needle, if its volume is open and the page cache holds it."""
         volume = self._volumes.get(photo >> 32)
         return volume.read_cached(Sequence(photo & SEQUENCE_MASK), alternate_key) if volume else None
