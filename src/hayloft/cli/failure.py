@@ -51,6 +51,7 @@ _CODES: Final[tuple[tuple[type[HayloftError], ExitCode], ...]] = (
 
 _ADVICE: Final[dict[str, str]] = {
     "unauthorized": "Give the server's key with --api-key, or set HAYLOFT_API_KEY.",
+    "photo_deleted": "Deleted photos never come back; list the others with: hayloft ls",
     "photo_not_found": "List the photos that are there with: hayloft ls",
     "not_found": "Is the address that of a Hayloft server? Give another one with --url.",
     "overloaded": "Try again in a moment, or with fewer at a time: --parallel 1",
