@@ -92,7 +92,7 @@ class Server:
         assert self.process is not None
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
-            if found := re.search(r"serving on http://([\d.]+):(\d+)", self.log):
+            if found := re.search(r"at http://([\d.]+):(\d+)/docs", self.log):
                 self.address = (found[1], int(found[2]))
                 return
             if self.process.poll() is not None:

@@ -346,8 +346,17 @@ def test_pages_hold_every_photo_once_in_both_directions(shared_server):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "limit=x", "cursor=nonsense", "from=yesterday", "status=gone", "order=up"]
-    + ["sha256=12", "sha256=" + "z" * 64],
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=nonsense",
+        "from=yesterday",
+        "status=gone",
+        "order=up",
+        "sha256=12",
+        "sha256=" + "z" * 64,
+    ],
 )
 def test_a_listing_with_bad_parameters_is_refused(shared_server, query):
     reply = shared_server.get(f"/photos?{query}")

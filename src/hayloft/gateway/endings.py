@@ -159,17 +159,19 @@ def boxes_complete(data: Data) -> bool:
             size = int.from_bytes(data[offset + 8 : offset + 16])
         elif size == 0:
             return True  # The last box reaches to the end of the file, wherever that is.
-        known = kind in _BOXES
-        if not known and kinds & _BOXES_WITH_PIXELS:
-            return True  # Bytes after a complete image.
         if size < 8 or offset + size > len(data):
-            return False
+            # Not a box, or one cut off: bytes after a complete image, unless pixels are among them.
+            return kind not in _BOXES_WITH_PIXELS and _has_image(kinds)
         kinds.add(kind)
+        if kind == b"meta" and data.find(b"idat", offset, offset + size) != -1:
+            kinds.add(b"idat")  # Small images keep their pixels beside their properties.
         offset += size
-    return bool(kinds & _BOXES_WITH_PIXELS)
+    return _has_image(kinds)
+
+
+def _has_image(kinds: set[bytes]) -> bool:
+    return bool(kinds & _BOXES_WITH_PIXELS and kinds & _BOXES_WITH_HEADERS)
 
 
 _BOXES_WITH_PIXELS: Final = frozenset({b"mdat", b"jp2c", b"idat"})
-_BOXES: Final = frozenset(
-    {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"uuid", b"jp2h", b"jp2c", b"jP  ", b"mini"}
-)
+_BOXES_WITH_HEADERS: Final = frozenset({b"meta", b"moov", b"jp2h"})

@@ -160,17 +160,22 @@ class Body:
         Raises:
             As ``piece``, and Overloaded when unannounced bytes become too many.
         """
-        first = await self.piece()
-        second = await self.piece() if first else b""
+        first = await self._counted_piece()
+        second = await self._counted_piece() if first else b""
         if not second:
             return first
         gathered = bytearray(first)
         while second:
             gathered += second
-            if self._declared is None:
-                self.cover(-(-len(gathered) // RESERVE_STEP_BYTES) * RESERVE_STEP_BYTES)
-            second = await self.piece()
+            second = await self._counted_piece()
         return gathered
+
+    async def _counted_piece(self) -> bytes:
+        """The next piece, its bytes counted if they were not announced."""
+        piece = await self.piece()
+        if self._declared is None:
+            self.cover(-(-self._size // RESERVE_STEP_BYTES) * RESERVE_STEP_BYTES)
+        return piece
 
 
 async def files(form: Form, body: Body, *, bytes_max: int) -> AsyncGenerator[Received, None]:

@@ -28,6 +28,9 @@ Data = bytes | bytearray
 
 KINDS_KEPT: Final = "JPEG, PNG, GIF, WebP, AVIF, HEIC, TIFF, BMP and JPEG 2000"
 
+# Parsers warn of oddities that they then cope with; here nobody could do anything about them.
+warnings.filterwarnings("ignore", module="PIL")
+
 Image.init()
 pillow_heif.register_heif_opener()
 
@@ -76,9 +79,7 @@ def inspect(data: Data, *, pixels_max: int = limits.IMAGE_PIXELS_MAX) -> Inspect
 def _size(kind: _Kind, data: Data) -> Size:
     """The size in the header; any failure to parse it means that the file is cut off or no image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Parsers warn of oddities that they then cope with.
-            return kind.size(data)
+        return kind.size(data)
     except (ImageTooLarge, UnsupportedMedia):
         raise
     except Image.DecompressionBombError as error:

@@ -74,7 +74,9 @@ class Submission:
         except (Overloaded, ShuttingDown):
             raise  # The files after it would fare no better.
         except HayloftError as error:
-            return file.name, error
+            # A traceback would keep the file's bytes in memory until the last file has been read.
+            error.__cause__ = error.__context__ = None
+            return file.name, error.with_traceback(None)
 
     def _answer(self, outcomes: list[Kept | tuple[str, HayloftError]]) -> tuple[int, Any]:
         if len(outcomes) == 1:
