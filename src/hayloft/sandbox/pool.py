@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -29,6 +30,10 @@ Buffer = bytes | memoryview
 
 _CHUNK: Final = 1 << 20
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+"""Pixels of one photo after the other go into the same memory: giving it back to the kernel in between, and
+getting it back zeroed, took a tenth of the time of making a photo's renditions."""
+
 _DYING_SECONDS: Final = 0.2
 
 
@@ -151,13 +156,15 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **_ONE_THREAD, **_KEEP_MEMORY},
             # Ctrl-C is for whoever started us; the process ends when its pipe closes.
             start_new_session=True,
         )
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
+            with contextlib.suppress(OSError):  # More than the system allows: slower, not wrong.
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _CHUNK)
         if self._closing:
             self._kill()
         return self._process
