@@ -62,7 +62,7 @@ def _linking(found: Statistics) -> list[tuple[str, str]]:
 
 def _volumes(store: StoreHealth) -> object:
     return table(
-        ["volume", "photos", "size", "state"],
+        ["volume", "needles", "size", "state"],
         (
             (
                 volume_name(volume.volume),
@@ -73,5 +73,5 @@ def _volumes(store: StoreHealth) -> object:
             )
             for volume in store.volumes
         ),
-        right=["photos", "size"],
+        right=["needles", "size"],
     )

@@ -39,7 +39,7 @@ class RenditionsClient:
         start_seconds_max: float = START_SECONDS_MAX,
         clock: Clock | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience or PATIENCE)
+        self._session = Session(url, uds=uds, patience=patience or PATIENCE, peer="The renditions role")
         self._start_seconds_max = start_seconds_max
         self._clock = clock or SystemClock()
 

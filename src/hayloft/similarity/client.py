@@ -25,7 +25,7 @@ class SimilarityClient:
     def __init__(
         self, url: str = "http://localhost", *, uds: Path | None = None, patience: Patience | None = None
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience)
+        self._session = Session(url, uds=uds, patience=patience, peer="The similarity role")
 
     async def similar(
         self, photo: PhotoId, *, k: int, score_min: float = 0.0, relation: Relation | None = None

@@ -55,10 +55,16 @@ class Answer:
 
 
 class Session:
-    """A connection pool to one peer at ``url``, or at the Unix socket ``uds`` when given."""
+    """A connection pool to one peer at ``url``, or at the Unix socket ``uds`` when given.
 
-    def __init__(self, url: str, *, uds: Path | None = None, patience: Patience | None = None) -> None:
+    ``peer`` is what the peer is called in messages, which may reach a client; by default its address.
+    """
+
+    def __init__(
+        self, url: str, *, uds: Path | None = None, patience: Patience | None = None, peer: str = ""
+    ) -> None:
         self.url = url.rstrip("/")
+        self._peer = peer or self.url
         self._uds = uds
         self._patience = patience or Patience()
         self._session: aiohttp.ClientSession | None = None
@@ -103,8 +109,7 @@ class Session:
                 return await self._send(method, path, query, body, data, headers)
             except (aiohttp.ClientError, TimeoutError, OSError) as failure:
                 if attempt + 1 == attempts:
-                    why = str(failure) or type(failure).__name__
-                    raise RoleUnavailable(f"{self.url} does not answer: {why}.") from failure
+                    raise RoleUnavailable(f"{self._peer} does not answer.") from failure
             await asyncio.sleep(self._pause_seconds(attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
