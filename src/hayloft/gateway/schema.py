@@ -183,6 +183,24 @@ class LinkList(BaseModel):
     total: int
 
 
+class GroupInfo(BaseModel):
+    """Photos that are the same photo."""
+
+    group: int
+    """The smallest id of its photos."""
+    photos: list[int]
+    best: int
+    """The one to keep if only one were kept."""
+
+
+class GroupList(BaseModel):
+    """One page of groups."""
+
+    groups: list[GroupInfo]
+    next_cursor: str | None
+    total: int
+
+
 class VerdictQuestion(BaseModel):
     """A person's word on a pair; null takes it back."""
 

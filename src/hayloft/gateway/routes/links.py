@@ -13,6 +13,8 @@ from hayloft.gateway.routes.parameters import Cursor, Limit, PathId, photo_of
 from hayloft.gateway.routes.similar import similarity_of
 from hayloft.gateway.schema import (
     Error,
+    GroupInfo,
+    GroupList,
     LinkInfo,
     LinkList,
     PhotoLink,
@@ -48,6 +50,21 @@ def router(gateway: Gateway) -> APIRouter:
         page = await similarity_of(gateway).all_links(relation=relation, cursor=cursor, limit=limit)
         return LinkList(
             links=[LinkInfo(**presenting.link(link)) for link in page.links],
+            next_cursor=page.next_cursor,
+            total=page.total,
+        )
+
+    @routes.get("/groups")
+    async def groups(
+        relation: Relation | None = None, cursor: Cursor = None, limit: Limit = 100
+    ) -> GroupList:
+        """Photos that are the same: connected by equal bytes, verified copies and people's word."""
+        page = await similarity_of(gateway).groups(relation=relation, cursor=cursor, limit=limit)
+        return GroupList(
+            groups=[
+                GroupInfo(group=each.group, photos=list(each.photos), best=each.best)
+                for each in page.groups
+            ],
             next_cursor=page.next_cursor,
             total=page.total,
         )
