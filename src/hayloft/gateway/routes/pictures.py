@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
+from hayloft.errors import PhotoNotFound
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import PathId
 from hayloft.gateway.schema import Error
@@ -49,7 +50,7 @@ def router(_gateway: Gateway) -> APIRouter:
         photo_id: PathId, cookie: str, rendition: Rendition, form: Form = None
     ) -> Response:
         """A smaller size, upright and in sRGB. Also as `?size=` behind the photo's own address."""
-        raise _unreachable(photo_id, cookie, rendition, form)
+        raise _no_picture(photo_id, cookie, rendition, form)
 
     for label in ("large", "medium", "small", "thumb"):
         _document_by_id(routes, label)
@@ -57,12 +58,12 @@ def router(_gateway: Gateway) -> APIRouter:
     @routes.get("/iiif/3/{identifier}", status_code=303, responses=_COMMON)
     async def iiif_photo(identifier: Identifier) -> Response:
         """Leads to the information document."""
-        raise _unreachable(identifier)
+        raise _no_picture(identifier)
 
     @routes.get("/iiif/3/{identifier}/info.json", response_class=Response, responses=_INFORMATION)
     async def iiif_information(identifier: Identifier) -> Response:
         """What can be ordered of a photo (IIIF Image API 3.0, level 2)."""
-        raise _unreachable(identifier)
+        raise _no_picture(identifier)
 
     @routes.get(
         "/iiif/3/{identifier}/{region}/{size}/{rotation}/{quality}.{format}",
@@ -78,14 +79,14 @@ def router(_gateway: Gateway) -> APIRouter:
         format: Annotated[str, Path(description="jpg, png or webp")],
     ) -> Response:
         """A picture to order (IIIF Image API 3.0, level 2)."""
-        raise _unreachable(identifier, region, size, rotation, quality, format)
+        raise _no_picture(identifier, region, size, rotation, quality, format)
 
     return routes
 
 
 def _document_by_id(routes: APIRouter, label: str) -> None:
     async def rendition(photo_id: PathId, form: Form = None) -> Response:
-        raise _unreachable(photo_id, form)
+        raise _no_picture(photo_id, form)
 
     routes.add_api_route(
         f"/photo/{{photo_id}}/{label}",
@@ -98,5 +99,6 @@ def _document_by_id(routes: APIRouter, label: str) -> None:
     )
 
 
-def _unreachable(*_given: object) -> AssertionError:
-    return AssertionError("unreachable: PictureFront answers this")
+def _no_picture(*_given: object) -> PhotoNotFound:
+    """``PictureFront`` answers all of these but what can name no photo."""
+    return PhotoNotFound("No photo has this address.")
