@@ -50,6 +50,9 @@ Headers = list[tuple[bytes, bytes]]
 CACHE_CONTROL: Final = b"public, max-age=31536000, immutable"
 """A photo never changes and its address is unguessable: caches may keep it for a year (RFC 8246)."""
 
+CACHE_CONTROL_PRIVATE: Final = b"private, max-age=31536000, immutable"
+"""Where a key was needed, only the client's own cache may keep the photo."""
+
 _CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"range"})
 """Headers that make an answer other than the plain one; ``If-Range`` means nothing without ``Range``."""
 
@@ -71,6 +74,7 @@ class _Frame:
     cookie: Cookie
     size: int
     tag: str
+    cache_control: bytes
     headers: Headers
     """Of a whole answer, ``content-length`` included."""
     head: bytes
@@ -249,24 +253,28 @@ class Reads:
                 continue
             if existence.deleted:
                 raise PhotoDeleted(photo_id=photo)
-            return _not_modified(tag) if existence.exists else None
+            return _not_modified(tag, self._cache_control(cookie)) if existence.exists else None
         return None
+
+    def _cache_control(self, cookie: Cookie | None) -> bytes:
+        return CACHE_CONTROL if cookie is not None or self._without_key else CACHE_CONTROL_PRIVATE
 
     def _frame(self, photo: PhotoId, cookie: Cookie | None, needle: StoredNeedle) -> _Frame:
         metadata = needle.metadata
         tag = self._tags.tag(photo, cookie)
         size = len(needle.data)
+        cache_control = self._cache_control(cookie)
         headers = [
             (b"content-type", metadata.media_type.encode("latin-1", "replace")),
             (b"content-length", b"%d" % size),
             (b"etag", tag.encode()),
-            (b"cache-control", CACHE_CONTROL),
+            (b"cache-control", cache_control),
             (b"accept-ranges", b"bytes"),
             (b"content-disposition", to_disposition(metadata.name).encode()),
             (b"x-content-type-options", b"nosniff"),
         ]
         head = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % header for header in headers)
-        frame = _Frame(needle.cookie, size, tag, headers, head)
+        frame = _Frame(needle.cookie, size, tag, cache_control, headers, head)
         self._frames[photo, cookie is None] = frame
         if len(self._frames) > limits.ANSWER_FRAMES_MAX:
             self._frames.popitem(last=False)
@@ -294,7 +302,7 @@ def _conditional(
         raise PreconditionFailed(photo_id=photo)
     unless = asked.get(b"if-none-match")
     if unless is not None and (unless.strip() == b"*" or lists_tag(_text(unless), frame.tag)):
-        return _not_modified(frame.tag)
+        return _not_modified(frame.tag, frame.cache_control)
     if b"range" in asked and not head:
         return _ranged(frame, data, asked)
     return Answer(200, frame.headers, b"" if head else data)
@@ -314,8 +322,8 @@ def _ranged(frame: _Frame, data: bytes | memoryview, asked: Mapping[bytes, bytes
     return Answer(206, headers, memoryview(data)[span.start : span.stop])
 
 
-def _not_modified(tag: str) -> Answer:
-    return Answer(304, [(b"etag", tag.encode()), (b"cache-control", CACHE_CONTROL)], b"")
+def _not_modified(tag: str, cache_control: bytes) -> Answer:
+    return Answer(304, [(b"etag", tag.encode()), (b"cache-control", cache_control)], b"")
 
 
 def _text(value: bytes) -> str:
