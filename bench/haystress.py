@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from rich.console import Console
 
 from measure import cold, machine, memory, million, opening, paper, reads, report, scale, uploads
 from measure.bench import DISK_BYTES_MAX, GIB, Bench
+from measure.contenders import ContenderError
+from measure.load import LoadError
 from measure.result import PartResult
 
 HERE = Path(__file__).parent
@@ -41,7 +44,7 @@ TOOLS = ("nginx", "fio", "wrk")
 
 
 def main() -> int:
-    """Run the parts asked for; returns the exit status: 0 even when targets are missed."""
+    """Run the parts asked for; returns the exit status: 1 if a part failed, whatever targets are missed."""
     options = _options()
     console = Console()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -86,11 +89,17 @@ def _options() -> argparse.Namespace:
 def _run(bench: Bench, options: argparse.Namespace) -> int:
     started = time.monotonic()
     described = machine.describe(bench.work)
-    parts = []
+    parts: list[PartResult] = []
+    failed: list[str] = []
     for name in options.only:
         bench.begin(name)
         part_started = time.monotonic()
-        part = PARTS[name](bench)
+        try:
+            part = PARTS[name](bench)
+        except (LoadError, ContenderError, OSError, subprocess.SubprocessError) as error:
+            failed.append(name)
+            part = PartResult(part=name, title=name.capitalize(), notes=(f"Failed: {error}",))
+            bench.say(f"failed: {error}")
         parts.append(part)
         for verdict in part.verdicts:
             target = f"  target {verdict.target}: {verdict.outcome.strip('*')}" if verdict.target else ""
@@ -113,9 +122,10 @@ def _run(bench: Bench, options: argparse.Namespace) -> int:
         "rounds": bench.rounds,
         "seconds": bench.seconds,
     }
-    report.write(options.out, described, parts, about=about, options=settings)
-    bench.console.print(f"\nWritten: {options.out}/results.md, results.json, results.png")
-    return 0
+    out = HERE / "work" / "results" if failed else options.out
+    report.write(out, described, parts, about=about, options=settings)
+    bench.console.print(f"\nWritten: {out}/results.md, results.json, results.png")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
