@@ -25,7 +25,8 @@ It does not know what a burst on a tripod differs in if nothing in it moved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 import cv2
@@ -40,10 +41,23 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+class View(StrEnum):
+    """How the pictures were looked at when they agreed best."""
+
+    PLAIN = "plain"
+    BLURRED = "blurred"
+    """The sharper one blurred until both show the same detail."""
+    LINES = "lines"
+    """The darker side of edges in one against the other as it is, which is a drawing of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What two pictures, laid over each other, have in common. Shares are 0 to 1."""
 
+    view: View
+    agreeing: int
+    """Points that agreed with the alignment."""
     closeness: float
     """Median local correlation over the parts that show something, within what agrees."""
     unbroken: float
@@ -57,16 +71,22 @@ class Agreement:
 
     @property
     def score(self) -> float:
-        """One number for ranking: 1 is the very same picture, below ``thresholds.SCORE_MIN`` no copy."""
-        if self.continues > thresholds.CONTINUES_MAX:
-            return 0.0
-        seen = min(1.0, self.share / thresholds.SHARE_ENOUGH)
-        return max(0.0, self.closeness) * self.unbroken * seen
+        """1 is the very same picture, ``thresholds.SCORE_MIN`` the least that a copy has.
+
+        What a filter may take from closeness, an overlay from the unbroken part, a collage from the share
+        and a small crop from the points, each on its own, is allowed; all of it together is not.
+        """
+        doubt = self.continues / thresholds.CONTINUES_LOSS
+        doubt += (1 - self.closeness) / thresholds.CLOSENESS_LOSS[self.view]
+        doubt += (1 - self.unbroken) / thresholds.UNBROKEN_LOSS
+        doubt += max(0.0, 1 - self.agreeing / thresholds.POINTS_ENOUGH) * thresholds.POINTS_WEIGHT
+        doubt += max(0.0, 1 - self.share / thresholds.SHARE_ENOUGH) * thresholds.SHARE_WEIGHT
+        return max(0.0, 1 - doubt / 2)
 
     @property
     def proved(self) -> bool:
         """Whether one photo is a copy of the other, or of a part of it."""
-        return self.score >= thresholds.SCORE_MIN and self.share >= thresholds.SHARE_MIN
+        return self.score >= thresholds.SCORE_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +104,77 @@ class _Overlay:
 
 
 def compare(a: Description, b: Description, alignment: Alignment) -> Agreement | None:
-    """Lay ``a`` over ``b`` as aligned; None if they share too little area to say anything."""
+    """Lay ``a`` over ``b`` as aligned; None if they share too little to say anything."""
     overlay, swapped = _overlay(a, b, alignment)
     if overlay.common.sum() < thresholds.COMMON_PIXELS_MIN:
         return None
-    correlation, shows = _correlation(overlay, negative=alignment.guise.negative)
+    plain = _look(overlay, alignment, View.PLAIN, swapped)
+    if plain is None or plain.proved or plain.continues > thresholds.CONTINUES_LOSS:
+        return plain
+    looks = [plain, _look(_equally_blurred(overlay), alignment, View.BLURRED, swapped)]
+    if alignment.agreeing >= thresholds.POINTS_ENOUGH:
+        looks += [_look(o, alignment, View.LINES, swapped) for o in _as_drawings(overlay)]
+    return max((look for look in looks if look is not None), key=lambda look: look.score)
+
+
+def _look(overlay: _Overlay, alignment: Alignment, view: View, swapped: bool) -> Agreement | None:
+    # A drawing has dark lines whether or not the photo was negated before.
+    negative = alignment.guise.negative and view is not View.LINES
+    correlation, shows = _correlation(overlay, negative=negative)
     agrees = shows & (correlation > thresholds.CORRELATION_MIN)
-    outline = _outline(agrees)
+    solid = _solid(agrees)
+    outline = _outline(solid)
     if outline is None:
         return None
     inside = cv2.fillConvexPoly(np.zeros(shows.shape, np.uint8), outline, 1) > 0
     agreed, judged = int((agrees & inside).sum()), int((shows & inside).sum())
     regions = _regions(overlay, outline)
     return Agreement(
+        view=view,
+        agreeing=alignment.agreeing,
         closeness=float(np.median(correlation[agrees & inside])),
         unbroken=agreed / judged,
         share=_share(overlay, agrees & inside),
-        continues=_continues(overlay, agrees),
+        continues=_continues(overlay, solid),
         regions=(regions[1], regions[0]) if swapped else regions,
     )
+
+
+def _equally_blurred(overlay: _Overlay) -> _Overlay:
+    """The sharper picture blurred as much as makes it most like the other where both are."""
+    inner = cv2.erode(overlay.common.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if not inner.any():
+        return overlay
+    over_is_sharper = _detail(overlay.over, inner) > _detail(overlay.under, inner)
+    sharp, soft = (overlay.over, overlay.under) if over_is_sharper else (overlay.under, overlay.over)
+    target = _detail(soft, inner)
+    best = min(
+        (_blur(sharp, sigma) for sigma in _BLURS), key=lambda image: abs(_detail(image, inner) - target)
+    )
+    if over_is_sharper:
+        return replace(overlay, over=best)
+    return replace(overlay, under=best)
+
+
+_BLURS: Final = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+
+
+def _detail(image: Image, where: Mask) -> float:
+    """Gradients against contrast: what blurring takes away and exposure does not."""
+    x, y = cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1)
+    steepness = float(np.mean((np.asarray(x) ** 2 + np.asarray(y) ** 2)[where]))
+    return float(np.sqrt(steepness / max(float(image[where].var()), 1.0)))
+
+
+def _as_drawings(overlay: _Overlay) -> tuple[_Overlay, _Overlay]:
+    """Each picture in turn as the drawing that the other may be."""
+    return replace(overlay, over=_drawn(overlay.over)), replace(overlay, under=_drawn(overlay.under))
+
+
+def _drawn(image: Image) -> Image:
+    """A picture divided by its blurred self, light cut off: what sketch filters do (colour dodge)."""
+    drawn = np.minimum((image + 8) / _blur(image + 8, 2.0), 1) * 100
+    return np.asarray(drawn, dtype=np.float32)
 
 
 def _overlay(a: Description, b: Description, alignment: Alignment) -> tuple[_Overlay, bool]:
@@ -117,10 +189,14 @@ def _overlay(a: Description, b: Description, alignment: Alignment) -> tuple[_Ove
     if growth < 1:
         # Shrinking averages; sampling alone would keep detail that the coarser picture cannot have.
         source = _blur(source, max(0.3, 0.5 * np.sqrt(1 / growth**2 - 1)))
+    return _laid(source, ground, matrix), swapped
+
+
+def _laid(source: Image, ground: Image, matrix: Matrix) -> _Overlay:
     size = (ground.shape[1], ground.shape[0])
     moved = np.asarray(cv2.warpPerspective(source, matrix, size), dtype=np.float32)
     inside = cv2.warpPerspective(np.ones_like(source), matrix, size)
-    return _Overlay(moved, ground, np.asarray(inside) > 0.999, source, matrix), swapped
+    return _Overlay(moved, ground, np.asarray(inside) > 0.999, source, matrix)
 
 
 def _to_picture(photo: Description) -> Matrix:
@@ -165,10 +241,20 @@ def _correlation(overlay: _Overlay, *, negative: bool) -> tuple[Image, Mask]:
     return (-correlation if negative else correlation).astype(np.float32), shows
 
 
-def _outline(agrees: Mask) -> NDArray[np.int32] | None:
-    """The convex outline of what agrees, specks left out."""
-    solid = cv2.morphologyEx(agrees.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    points = cv2.findNonZero(solid)
+def _solid(agrees: Mask) -> Mask:
+    """What agrees in one piece: small pieces agree by accident, far from where the photo ends."""
+    opened = cv2.morphologyEx(agrees.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    _, labels, numbers, _ = cv2.connectedComponentsWithStats(opened)
+    areas = numbers[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    large = areas >= thresholds.PIECE_SHARE_MIN * areas.max()
+    large[0] = False
+    return np.asarray(large[labels])
+
+
+def _outline(solid: Mask) -> NDArray[np.int32] | None:
+    """The convex outline of what agrees."""
+    points = cv2.findNonZero(solid.astype(np.uint8))
     if points is None or len(points) < thresholds.COMMON_PIXELS_MIN:
         return None
     return np.asarray(cv2.convexHull(points), dtype=np.int32)
@@ -217,34 +303,35 @@ def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Ma
     outline = transform(matrix, corners)
     centre = outline.mean(axis=0)
     smooth = _blur(scene, 0.7)
-    near = np.asarray(cv2.dilate(agrees.astype(np.float32), np.ones((7, 7), np.uint8)), dtype=np.float32)
+    near = np.asarray(cv2.dilate(agrees.astype(np.float32), np.ones((5, 5), np.uint8)), dtype=np.float32)
     crossed = total = 0.0
     for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
         length = float(np.linalg.norm(end - start))
-        steps = max(2, int(length))
-        total += steps
+        steps = min(max(2, int(length)), _STEPS_MAX)
+        total += length
         line = start + (end - start) * np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         outward = np.array([end[1] - start[1], start[0] - end[0]], np.float32) / max(length, 1e-6)
         if outward @ (start - centre) < 0:
             outward = -outward
-        crossed += _crossings(smooth, near, line, outward)
+        crossed += _crossings(smooth, near, line, outward) * length / steps
     return crossed / total
 
 
 def _crossings(scene: Image, near: Image, line: Points, outward: Points) -> float:
-    within, beyond, far = (line + outward * d for d in _STRIPS)
+    within, between, beyond, far = (line + outward * d for d in _STRIPS)
     height, width = scene.shape
     seen = (far >= 0).all(axis=1) & (far[:, 0] <= width - 1) & (far[:, 1] <= height - 1)
     seen &= _sample(near, line - outward) > 0
     if seen.sum() < thresholds.EDGE_PIXELS_MIN:
         return 0.0
-    inner, outer = _sample(scene, within), _sample(scene, beyond)
-    correlation, shows = _correlation_along(inner, outer)
-    return float((seen & shows & (correlation > thresholds.EDGE_CORRELATION_MIN)).sum())
+    strips = [_sample(scene, strip) for strip in (within, between, beyond)]
+    return float((seen & _goes_on(strips, seen)).sum())
 
 
-_STRIPS: Final = (-2.0, 2.0, 3.0)
-"""Pixels from an edge: the strip within it, the one beyond, and what must still be seen beyond."""
+_STEPS_MAX: Final = 4096
+
+_STRIPS: Final = (-2.0, 0.5, 2.0, 3.0)
+"""Pixels from an edge: strips within, on and beyond it, and what must still be seen beyond."""
 
 
 def _sample(image: Image, points: Points) -> Image:
@@ -253,21 +340,29 @@ def _sample(image: Image, points: Points) -> Image:
     return np.asarray(values, dtype=np.float32).ravel()
 
 
-def _correlation_along(a: Image, b: Image) -> tuple[Image, Mask]:
-    """Correlation of two lines of samples within a sliding window, and where either shows something."""
-    window = min(thresholds.EDGE_PIXELS_MIN * 2 + 1, len(a))
-    kernel = np.ones(window, np.float32) / window
+def _goes_on(strips: list[Image], seen: Mask) -> Mask:
+    """Where lines of samples within, on and beyond an edge are one scene: alike, and equally bright.
+
+    A border, the gap of a collage, or another photo differs from the strip within in its mean at least.
+    """
+    kernel = np.ones(min(thresholds.EDGE_WINDOW_PIXELS, len(seen)), np.float32)
+    weight = seen.astype(np.float32)
+    total = np.maximum(np.convolve(weight, kernel, mode="same"), 1)
 
     def mean(values: Image) -> Image:
-        return np.asarray(np.convolve(values, kernel, mode="same"), dtype=np.float32)
+        return np.asarray(np.convolve(values * weight, kernel, mode="same") / total, dtype=np.float32)
 
-    mean_a, mean_b = mean(a), mean(b)
+    a, middle, b = strips
+    mean_a, mean_middle, mean_b = mean(a), mean(middle), mean(b)
     variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    floor = thresholds.STRUCTURE_LEVELS_MIN**2
-    correlation: Image = (mean(a * b) - mean_a * mean_b) / np.sqrt(
-        np.maximum(variance_a, floor / 4) * np.maximum(variance_b, floor / 4)
+    shows = np.minimum(variance_a, variance_b) > thresholds.EDGE_LEVELS_MIN**2
+    contrast = np.sqrt(np.maximum(np.maximum(variance_a, variance_b), 1e-3))
+    covariance = mean(a * b) - mean_a * mean_b
+    alike = covariance > thresholds.EDGE_CORRELATION_MIN * np.sqrt(
+        np.maximum(variance_a * variance_b, 1e-6)
     )
-    return correlation.astype(np.float32), np.maximum(variance_a, variance_b) > floor
+    step = np.maximum(abs(mean_a - mean_b), abs(mean_middle - (mean_a + mean_b) / 2))
+    return np.asarray(shows & alike & (step < thresholds.EDGE_STEP_MAX * contrast))
 
 
 def _regions(overlay: _Overlay, outline: NDArray[np.int32]) -> tuple[Points, Points]:

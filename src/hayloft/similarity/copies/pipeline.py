@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -144,6 +145,21 @@ class Copies:
     def size_bytes(self) -> int:
         """Memory that the index takes."""
         return self._index.size_bytes
+
+    def save(self, directory: Path) -> None:
+        """Write the index to files; what is added later is lost with the process unless saved again."""
+        self._index.save(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Copies:
+        """The photos last saved in a directory; iterate over them to see which are missing.
+
+        Raises:
+            storage.IndexUnreadable: there is no index, or it is damaged: add all photos anew.
+        """
+        copies = cls()
+        copies._index = VotingIndex.open(directory)
+        return copies
 
     def add(self, photo: int, description: bytes) -> bool:
         """Make a photo findable; again replaces it. False if there is too little in it to be recognised.

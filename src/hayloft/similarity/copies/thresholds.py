@@ -86,19 +86,37 @@ STRUCTURE_LEVELS_MIN: Final = 3.0
 CORRELATION_MIN: Final = 0.5
 """Correlation from which a neighbourhood agrees."""
 
+PIECE_SHARE_MIN: Final = 0.2
+"""Size, against the largest piece that agrees, from which another piece counts as well."""
+
 COMMON_PIXELS_MIN: Final = 100
 """Pixels of the small pictures that must be comparable."""
 
+EDGE_WINDOW_PIXELS: Final = 15
 EDGE_PIXELS_MIN: Final = 6
-EDGE_CORRELATION_MIN: Final = 0.5
-CONTINUES_MAX: Final = 0.06
-"""Share of the edges that the scene may cross on both sides before it is another shot."""
+EDGE_CORRELATION_MIN: Final = 0.7
+EDGE_LEVELS_MIN: Final = 1.5
+EDGE_STEP_MAX: Final = 0.7
+"""Pixels along an edge that are correlated together, and that must be seen at all; how alike, with how much
+contrast, and how little of a step against that contrast, makes a scene go on.
+"""
 
-SHARE_ENOUGH: Final = 0.7
-SHARE_MIN: Final = 0.4
-"""Share of what one photo shows that must agree: enough for full score, and at least."""
+CONTINUES_LOSS: Final = 0.05
+"""Share of the edges that the scene may cross on both sides; at this share it is another shot.
 
-SCORE_MIN: Final = 0.6
+Collages that fill one side of a cell reach 0.04 at the 95th percentile, other disguises 0.01;
+neighbours in flights and at a market stall lie at 0.09 at the median.
+"""
+
+CLOSENESS_LOSS: Final = {"plain": 0.12, "blurred": 0.12, "lines": 0.25}
+UNBROKEN_LOSS: Final = 0.35
+POINTS_ENOUGH: Final = 12
+POINTS_WEIGHT: Final = 1.2
+SHARE_ENOUGH: Final = 0.6
+SHARE_WEIGHT: Final = 1.5
+"""What a copy may lose of each (see ``Agreement.score``); a loss of 1 in all is the limit."""
+
+SCORE_MIN: Final = 0.5
 """Least score of a copy."""
 
 # Voting ------------------------------------------------------------------------------------------

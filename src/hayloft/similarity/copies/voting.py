@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hayloft.similarity.copies import spectrum, tally, thresholds
+from hayloft.similarity.copies import spectrum, storage, tally, thresholds
 from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Guise
 from hayloft.similarity.copies.segment import Entries, Hits, Segment, merge, merge_segments
@@ -48,6 +49,8 @@ class VotingIndex:
         self._count = 0
         self._ordinals: dict[int, int] = {}
         self._segments: list[Segment] = []
+        self._names: list[str] = []
+        """Of the segments, in the same order; a name is never used for other contents."""
         self._fresh: list[Entries] = []
 
     def __len__(self) -> int:
@@ -102,6 +105,30 @@ class VotingIndex:
             for group, weight in zip(groups[:limit].tolist(), weights[:limit], strict=True)
         ]
 
+    def save(self, directory: Path) -> None:
+        """Write the index to files; it is on the disk when this returns."""
+        self._settle()
+        named = list(zip(self._names, self._segments, strict=True))
+        storage.save(directory, named, self._photos[: self._count], self._alive[: self._count])
+
+    @classmethod
+    def open(cls, directory: Path) -> VotingIndex:
+        """The index last saved in a directory, its arrays mapped.
+
+        Raises:
+            storage.IndexUnreadable: there is none, or it is damaged.
+        """
+        index = cls()
+        named, photos, alive = storage.load(directory)
+        index._names, index._segments = [name for name, _ in named], [segment for _, segment in named]
+        index._count = len(photos)
+        room = np.zeros(max(1024, len(photos)), np.int64)
+        index._photos, index._alive = room, np.zeros(len(room), np.bool_)
+        index._photos[: len(photos)], index._alive[: len(photos)] = photos, alive
+        ordinals = np.flatnonzero(alive)
+        index._ordinals = dict(zip(photos[ordinals].tolist(), ordinals.tolist(), strict=True))
+        return index
+
     def _next_ordinal(self, photo: int) -> int:
         if self._count == len(self._photos):
             self._photos = np.concatenate([self._photos, np.zeros_like(self._photos)])
@@ -115,12 +142,17 @@ class VotingIndex:
     def _settle(self) -> None:
         """Make what was added a segment, and merge segments not much larger than the one after them."""
         if self._fresh:
-            self._segments.append(Segment.of(merge(self._fresh, self._alive)))
+            self._append(Segment.of(merge(self._fresh, self._alive)))
             self._fresh = []
         while self._last_two_are_near():
             newer, older = self._segments.pop(), self._segments.pop()
+            del self._names[-2:]
             pieces = 1 + (len(newer) + len(older)) // thresholds.MERGE_ENTRIES_AT_ONCE
-            self._segments.append(merge_segments([older, newer], self._alive, pieces=pieces))
+            self._append(merge_segments([older, newer], self._alive, pieces=pieces))
+
+    def _append(self, segment: Segment) -> None:
+        self._segments.append(segment)
+        self._names.append(storage.new_name())
 
     def _last_two_are_near(self) -> bool:
         if len(self._segments) < 2:
