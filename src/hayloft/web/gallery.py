@@ -1,43 +1,135 @@
-"""What the grid asks for: any stretch of the library, in as few bytes as lay it out.
+"""What the pages ask for beside the public API: each view in one answer, with only what it shows.
 
-Newest first, by offset, because a scroll bar jumps; only what a tile shows. Everything else the pages ask
-of the gateway's public API.
+A page that put its views together itself would ask once for every photo on it. Everything here is read
+from the same roles as the public API, and needs a key where that does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 
+from hayloft.errors import InvalidRequest, PhotoNotFound, RoleUnavailable
+from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
-from hayloft.types import PhotoDetails, PhotoId, PhotoQuery, PhotoRecord, format_cookie
+from hayloft.gateway.routes.parameters import Cursor, PathId, photo_of
+from hayloft.gateway.routes.similar import similarity_of
+from hayloft.types import (
+    Link,
+    PhotoDetails,
+    PhotoGroup,
+    PhotoId,
+    PhotoQuery,
+    PhotoRecord,
+    PhotoStatus,
+    format_cookie,
+)
 
 STRETCH_PHOTOS_MAX: Final = 500
 """Photos in one answer: some screens full."""
 
+NEIGHBOURS: Final = 24
+"""Photos that are merely alike, on a photo's page."""
+
+Json = dict[str, Any]
+
 
 def router(gateway: Gateway) -> APIRouter:
-    """The grid's own route over a gateway."""
-    routes = APIRouter(include_in_schema=False)
+    """The pages' own routes over a gateway."""
+    routes = APIRouter(prefix="/gallery", include_in_schema=False)
 
-    @routes.get("/gallery/photos")
+    @routes.get("/photos")
     async def photos(
         offset: Annotated[int, Query(ge=0, lt=1 << 53)] = 0,
         limit: Annotated[int, Query(ge=1, le=STRETCH_PHOTOS_MAX)] = 120,
-    ) -> dict[str, Any]:
-        """A stretch of the library, newest first, and how long the library is."""
+    ) -> Json:
+        """A stretch of the library, newest first, and how long the library is: a scroll bar jumps."""
         page = await gateway.directory.photos(PhotoQuery(newest_first=True, offset=offset, limit=limit))
         told = await gateway.directory.details([record.photo for record in page.photos])
         return {"total": page.total, "photos": [_tile(record, told) for record in page.photos]}
 
+    @routes.get("/tiles")
+    async def tiles(ids: Annotated[str, Query(max_length=20 * STRETCH_PHOTOS_MAX)]) -> Json:
+        """The active ones among some photos."""
+        return {"photos": list((await _tiles(gateway, _ids(ids))).values())}
+
+    @routes.get("/belongings/{photo_id}")
+    async def belongings(photo_id: PathId) -> Json:
+        """What a photo belongs with: its links, then neighbours that are not linked to it."""
+        photo = photo_of(photo_id)
+        similarity = similarity_of(gateway)
+        links = [presenting.photo_link(link, photo) for link in await similarity.links(photo)]
+        linked = {link["photo_id"] for link in links}
+        try:
+            near = await similarity.similar(photo, k=NEIGHBOURS)
+        except PhotoNotFound:  # not ingested yet
+            near = ()
+        alike = [presenting.neighbour(one) for one in near if one.photo not in linked]
+        found = [*links, *alike]
+        shown = await _tiles(gateway, [PhotoId(one["photo_id"]) for one in found])
+        return {
+            "found": [
+                {"link": one, "other": shown[one["photo_id"]]} for one in found if one["photo_id"] in shown
+            ]
+        }
+
+    @routes.get("/ingest")
+    async def ingest() -> Json:
+        """How far ingest has got; null while it does not answer, which a page need not call an error."""
+        try:
+            return {"status": presenting.similarity(await similarity_of(gateway).status())}
+        except RoleUnavailable:
+            return {"status": None}
+
+    @routes.get("/groups")
+    async def groups(cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Json:
+        """Groups with their photos and the links inside them."""
+        page = await similarity_of(gateway).groups(relation=None, cursor=cursor, limit=limit)
+        told = await asyncio.gather(*(_group(gateway, group) for group in page.groups))
+        return {
+            "groups": [group for group in told if len(group["photos"]) > 1],
+            "next_cursor": page.next_cursor,
+            "total": page.total,
+        }
+
     return routes
 
 
-def _tile(record: PhotoRecord, told: Mapping[PhotoId, PhotoDetails]) -> dict[str, Any]:
-    """A photo as the grid needs it; upright once ingest has looked at it."""
+async def _group(gateway: Gateway, group: PhotoGroup) -> Json:
+    shown = await _tiles(gateway, group.photos)
+    links: dict[tuple[PhotoId, PhotoId], Link] = {}
+    for photo in shown:
+        for link in await similarity_of(gateway).links(PhotoId(photo)):
+            if link.a in shown and link.b in shown:
+                links[link.a, link.b] = link
+    return {
+        "best": group.best,
+        "photos": list(shown.values()),
+        "links": [presenting.link(link) for link in links.values()],
+    }
+
+
+async def _tiles(gateway: Gateway, photos: Iterable[PhotoId]) -> dict[int, Json]:
+    """The active photos among these, in their order."""
+    asked = list(dict.fromkeys(photos))
+    records = await asyncio.gather(
+        *(gateway.directory.photo(photo) for photo in asked), return_exceptions=True
+    )
+    active = [
+        record
+        for record in records
+        if isinstance(record, PhotoRecord) and record.status is PhotoStatus.ACTIVE
+    ]
+    told = await gateway.directory.details([record.photo for record in active]) if active else {}
+    return {record.photo: _tile(record, told) for record in active}
+
+
+def _tile(record: PhotoRecord, told: Mapping[PhotoId, PhotoDetails]) -> Json:
+    """A photo as the pages show it; upright once ingest has looked at it."""
     details = told.get(record.photo) or PhotoDetails()
     return {
         "photo_id": record.photo,
@@ -45,5 +137,13 @@ def _tile(record: PhotoRecord, told: Mapping[PhotoId, PhotoDetails]) -> dict[str
         "name": record.name,
         "width": details.width or record.width,
         "height": details.height or record.height,
+        "size": record.size,
         "placeholder": base64.b64encode(details.placeholder).decode(),
     }
+
+
+def _ids(text: str) -> list[PhotoId]:
+    ids = [photo_of(one) for one in text.split(",") if one]
+    if len(ids) > STRETCH_PHOTOS_MAX:
+        raise InvalidRequest(f"At most {STRETCH_PHOTOS_MAX} photos at once.")
+    return ids

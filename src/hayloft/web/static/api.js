@@ -88,13 +88,13 @@ export const viewUrl = (id) => `/view?photo=${id}`;
 
 export const gallery = (offset, limit, signal) => api(`/gallery/photos?offset=${offset}&limit=${limit}`, { signal });
 export const info = (id) => api(`/photo/${id}/info`);
-export const linksOf = async (id) => (await api(`/photo/${id}/links`)).links;
-export const similarTo = async (id, k = 24) => (await api(`/similar/${id}?k=${k}`)).similar;
+export const belongings = async (id) => (await api(`/gallery/belongings/${id}`)).found;
+export const tiles = async (ids) => (await api(`/gallery/tiles?ids=${ids.join(",")}`)).photos;
 export const similarToFile = async (file, k = 48) => (await api(`/similar?k=${k}`, { method: "POST", raw: file })).similar;
 export const remove = (id) => api(`/photo/${id}`, { method: "DELETE" });
-export const groups = (cursor) => api(`/groups?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+export const groups = (cursor) => api(`/gallery/groups?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
 export const stats = () => api("/stats");
-export const similarityStatus = () => api("/similarity/status");
+export const ingestStatus = async () => (await api("/gallery/ingest")).status;
 
 /** A person's word on two photos: "same", "different", or null to take it back. */
 export function verdict(one, other, word) {

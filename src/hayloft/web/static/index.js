@@ -1,7 +1,7 @@
 // The gallery: everything that is stored, newest first; uploads; search by example; ingest as it goes.
 
 import { h, fill, notify, attempt } from "/static/dom.js";
-import { gallery, similarityStatus, similarToFile, info } from "/static/api.js";
+import { gallery, ingestStatus, similarToFile, tiles } from "/static/api.js";
 import { Grid, justify, tile } from "/static/grid.js";
 import { Uploads, filesOf } from "/static/upload.js";
 import { plural, duration, count } from "/static/words.js";
@@ -87,13 +87,12 @@ async function search(file) {
   results.scrollIntoView({ block: "start" });
   const found = await attempt(() => similarToFile(file));
   if (!found) { close.click(); return; }
-  const photos = (await Promise.all(found.map(async (neighbour) => {
-    try { return { ...(await info(neighbour.photo_id)), neighbour }; } catch { return null; }
-  }))).filter((photo) => photo?.status === "active");
+  const nearness = new Map(found.map((neighbour) => [neighbour.photo_id, neighbour]));
+  const photos = found.length ? (await attempt(() => tiles([...nearness.keys()]))) ?? [] : [];
   if (!photos.length) { fill(list, h("p", {}, "Nothing here looks like it. Photos are found once they have been ingested.")); return; }
   const names = { duplicate: "identical", copy: "same photo", similar: "alike" };
   const { boxes, height } = justify(photos.map((photo) => photo.width / photo.height), results.clientWidth - 48, 190);
-  fill(list, photos.map((photo, index) => tile(photo, boxes[index], names[photo.neighbour.relation])));
+  fill(list, photos.map((photo, index) => tile(photo, boxes[index], names[nearness.get(photo.photo_id).relation])));
   list.style.height = `${height}px`;
 }
 
@@ -105,13 +104,13 @@ document.getElementById("actions").append(
 
 async function watchIngest() {
   try {
-    const status = await similarityStatus();
-    const rate = status.photos_per_second;
-    ingest.textContent = status.pending
+    const status = await ingestStatus();
+    const rate = status?.photos_per_second;
+    ingest.textContent = status?.pending
       ? `Comparing ${count(status.pending)} new ${status.pending === 1 ? "photo" : "photos"} with the others` +
         (rate > 0 ? `, ${duration(status.pending / rate)} left` : "")
       : "";
-    setTimeout(watchIngest, status.pending ? 1500 : 8000);
+    setTimeout(watchIngest, status?.pending ? 1500 : 8000);
   } catch {
     ingest.textContent = "";
     setTimeout(watchIngest, 15000);

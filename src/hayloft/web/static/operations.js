@@ -22,7 +22,7 @@ function storeCard(store) {
   return h("section.card", { "aria-label": `Store ${store.store_id}`, style: { display: "grid", gap: "0.9rem" } },
     h("div.row", {}, h("h2", {}, `Store ${store.store_id}`), h("span.spring"), h("span.soft.small", {}, `${bytes(store.free_bytes)} of ${bytes(store.capacity_bytes)} free`)),
     gauge(used, `Disk in use: ${percent(used)}`),
-    h("div.scroll", {}, h("table", {},
+    h("div.scroll", { tabindex: "0", role: "group", "aria-label": `Volumes of store ${store.store_id}` }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", {}, "Volume"), h("th", {}, "State"), h("th.number", {}, "Needles"), h("th.number", {}, "Size"), h("th.number", {}, "Damaged reads"))),
       h("tbody", {}, volumes.map((volume) => h("tr", {},
         h("td", {}, volume.logical_volume), h("td", {}, h(`span.pill${volume.sealed ? "" : ".good"}`, {}, volume.sealed ? "sealed" : "takes writes")),
@@ -47,8 +47,7 @@ function ingestCard(similarity) {
       ["Rate", `${similarity.photos_per_second.toFixed(1)} photos/s`],
       ["Could not be decoded", count(similarity.undecodable)],
       ["Given up after three tries", similarity.parked ? h("span.pill.bad", {}, count(similarity.parked)) : "0"],
-      similarity.embedder && ["Embedder", similarity.embedder],
-    ].filter(Boolean).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+    ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
 }
 
 async function refresh() {

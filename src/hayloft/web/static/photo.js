@@ -1,12 +1,11 @@
 // One photo: zoom, facts, what it belongs with and why.
 
 import { h, fill, notify, attempt, confirm } from "/static/dom.js";
-import { info, linksOf, similarTo, remove, photoUrl, viewUrl } from "/static/api.js";
+import { info, belongings, remove, photoUrl } from "/static/api.js";
 import { groupedLinks } from "/static/evidence.js";
 import { bytes, time } from "/static/words.js";
 
 const ZOOM_MAX = 12;
-const LINKED_MAX = 60;
 
 const main = document.getElementById("main");
 const id = Number(new URLSearchParams(location.search).get("photo"));
@@ -79,14 +78,22 @@ function zoomable(stage, image, original) {
 }
 
 function facts(photo) {
+  const told = photo.details ?? {};
+  const exposure = [
+    told.exposure_seconds && (told.exposure_seconds < 1 ? `1/${Math.round(1 / told.exposure_seconds)} s` : `${told.exposure_seconds} s`),
+    told.f_number && `f/${told.f_number}`, told.iso && `ISO ${told.iso}`, told.focal_length_mm && `${Math.round(told.focal_length_mm)} mm`,
+  ].filter(Boolean).join(", ");
+  const place = told.position && `${told.position.latitude.toFixed(5)}, ${told.position.longitude.toFixed(5)}`;
   const rows = [
-    ["Size", `${photo.width} × ${photo.height} pixels, ${bytes(photo.size)}`],
-    ["Type", photo.media_type],
-    ["Taken", photo.taken_at && time(photo.taken_at)],
+    ["Size", `${told.width || photo.width} × ${told.height || photo.height} pixels, ${bytes(photo.size)}`],
+    ["Type", photo.media_type + (told.frames > 1 ? `, ${told.frames} frames` : "")],
+    ["Taken", told.taken_at && time(told.taken_at)],
     ["Stored", time(photo.created_at)],
-    ["Camera", photo.camera],
-    ["Lens", photo.lens],
-    ["Place", photo.gps && `${photo.gps.latitude.toFixed(5)}, ${photo.gps.longitude.toFixed(5)}`],
+    ["Camera", [told.camera_make, told.camera_model].filter(Boolean).join(" ")],
+    ["Lens", told.lens],
+    ["Exposure", exposure],
+    ["Place", place],
+    ["Not decoded", told.failure],
     ["Volume", photo.logical_volume],
     ["Id", String(photo.photo_id)],
   ];
@@ -107,26 +114,6 @@ async function erase(photo) {
   if (!(await confirm("Delete this photo for good? It cannot be brought back.", "Delete"))) return;
   const done = await attempt(() => remove(photo.photo_id));
   if (done) location.assign("/");
-}
-
-/** The photos at the other ends, and how they are linked; recorded links first, then neighbours. */
-async function belongings(photo) {
-  const links = await linksOf(photo.photo_id);
-  const known = new Set(links.map((link) => link.photo_id));
-  let near = [];
-  try {
-    near = (await similarTo(photo.photo_id)).filter((neighbour) => !known.has(neighbour.photo_id));
-  } catch (failure) {
-    if (failure.status !== 404) throw failure;
-  }
-  const found = await Promise.all([...links, ...near].slice(0, LINKED_MAX).map(async (link) => {
-    try {
-      return { link, other: await info(link.photo_id) };
-    } catch {
-      return null;
-    }
-  }));
-  return found.filter((each) => each?.other.status === "active");
 }
 
 async function show() {
@@ -164,7 +151,7 @@ async function show() {
   });
   const load = async () => {
     try {
-      groupedLinks(linked, photo, await belongings(photo), load);
+      groupedLinks(linked, photo, await belongings(photo.photo_id), load);
     } catch (failure) {
       fill(linked, h("p.soft", {}, failure.message));
     }

@@ -8,12 +8,13 @@ import { bytes, plural } from "/static/words.js";
 const main = document.getElementById("main");
 const list = h("div", { style: { display: "grid", gap: "1.25rem" } });
 const summary = h("p.soft", { role: "status" });
+const rest = h("div", { role: "status" });
 const more = h("button.button", { type: "button", hidden: true, onclick: () => load() }, "Show more groups");
 const bulk = h("button.button.danger", { type: "button", disabled: true, onclick: () => apply(shown) }, "Apply to all shown");
 main.append(h("div.wrap", {},
   h("div.row", {}, h("h1", {}, "Review"), h("span.spring"), bulk),
   h("p", {}, "Each group holds one photo in several guises, proved byte for byte or by geometry. The best one is suggested to be kept; nothing is removed until you apply it."),
-  summary, list, more));
+  summary, list, rest, more));
 
 let cursor = null;
 let total = 0;
@@ -34,7 +35,12 @@ async function load() {
 function tell() {
   summary.textContent = shown.size ? `${plural(total, "group")}, ${shown.size} shown.` : "";
   bulk.disabled = shown.size === 0;
-  if (!shown.size && !cursor) fill(list, h("div.empty", {}, h("h2", {}, "Nothing to settle"), h("p.soft", {}, "No photo is here twice, as far as is known.")));
+  if (shown.size || cursor) { fill(rest); return; }
+  // Below the outcomes of what was settled, which stay on the page.
+  const [title, sentence] = list.childElementCount
+    ? ["All settled", "Every group on this page has been dealt with. New ones come as photos are ingested."]
+    : ["Nothing to settle", "No photo is here twice, as far as is known."];
+  fill(rest, h("div.empty", {}, h("h2", {}, title), h("p.soft", {}, sentence), h("a.button", { href: "/" }, "All photos")));
 }
 
 function card(group) {
