@@ -175,16 +175,11 @@ class VectorIndex:
         """Write base, without the dead, and live as one new base; then go on with what came meanwhile."""
         with self._lock:
             dead = set(self._dead)
-            keys = np.array(list(self._live.keys), dtype=np.uint64)
-            vectors = self._live.get(keys) if len(keys) else None
-            state = self._state
-        merged = self._restore(state.base, view=False) or self._empty()
-        for photo in dead:
-            if photo in merged:
-                merged.remove(photo)
-        if vectors is not None:
-            merged.add(keys, np.asarray(vectors, dtype=np.float32))
-        name = self._write(merged, "base")
+            live, state = self._live, self._state
+            keys = np.array(list(live.keys), dtype=np.uint64)
+            vectors = live.get(keys) if len(keys) else None
+            first = live.copy() if state.base == "" else None
+        name = self._write(first or self._merged(state.base, dead, keys, vectors), "base")
         with self._lock:
             before = set(keys.tolist())
             now = set(self._live.keys)
@@ -195,6 +190,16 @@ class VectorIndex:
             self._live = live
             self._dead = (self._dead - dead) | (before - now)
             self._state = _State(base=name, live="", change=0)
+
+    def _merged(self, base: str, dead: set[int], keys: Any, vectors: Any) -> Any:
+        """A base with the old one's vectors, but the dead, and some more."""
+        merged = self._restore(base, view=False)
+        for photo in dead:
+            if photo in merged:
+                merged.remove(photo)
+        if vectors is not None:
+            merged.add(keys, np.asarray(vectors, dtype=np.float32), threads=1)
+        return merged
 
     def _save_live(self) -> None:
         with self._lock:

@@ -43,7 +43,7 @@ async def test_what_cannot_be_decoded_is_an_answer_and_the_process_goes_on(pool)
 
 async def test_a_photo_that_needs_too_much_memory_costs_only_its_limit() -> None:
     large = io.BytesIO()
-    Image.fromarray(np.zeros((9000, 9000), np.uint8)).save(large, "PNG")
+    Image.fromarray(np.zeros((9000, 9000, 3), np.uint8)).save(large, "PNG")
     pool = DecoderPool(processes=1, bounds=Bounds(memory_bytes=100 << 20))
     with pytest.raises(UnsupportedMedia, match="memory"):
         await pool.describe(large.getvalue())

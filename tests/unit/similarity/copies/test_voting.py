@@ -20,7 +20,7 @@ def invented(seed: int, count: int = 60) -> Description:
         sizes=rng.uniform(2, 30, count).astype(np.float32),
         angles=rng.uniform(0, 360, count).astype(np.float32),
         codes=rng.integers(0, 256, (count, spectrum.CODE_BYTES)).astype(np.uint8),
-        doubtful=np.tile(np.arange(3, dtype=np.uint8), (count, 1)),
+        doubtful=np.tile(np.arange(spectrum.PROBED_BITS, dtype=np.uint8), (count, 1)),
         picture_webp=b"",
     )
 
