@@ -31,6 +31,7 @@ from typing import Final
 
 import hayloft
 from hayloft.errors import AlreadyServed, Conflict, FormatTooNew
+from hayloft.types import VolumeId, parse_volume_name
 
 FORMAT: Final = 1
 """Of the data directory as a whole. Raised when an older Hayloft could not read what is in it."""
@@ -52,6 +53,7 @@ class DataDirectory:
         self.marker = self.path / "format.json"
         self.lock_file = self.path / "lock"
         self.secret_file = self.path / "secret"
+        self.directory_file = self.path / "directory.sqlite"
         self.volumes = self.path / "volumes"
         self.run = self.path / "run"
         self.metrics = self.run / "metrics"
@@ -62,7 +64,7 @@ class DataDirectory:
     @property
     def directory_url(self) -> str:
         """The directory's database."""
-        return f"sqlite:///{self.path / 'directory.sqlite'}"
+        return f"sqlite:///{self.directory_file}"
 
     @property
     def similarity_url(self) -> str:
@@ -72,6 +74,11 @@ class DataDirectory:
     def secret(self) -> bytes:
         """The server's secret."""
         return self.secret_file.read_bytes()
+
+    def volume_numbers(self) -> list[VolumeId]:
+        """The volumes that are here, in order."""
+        named = (parse_volume_name(path.stem) for path in self.volumes.glob("lv-*.log"))
+        return sorted(volume for volume in named if volume is not None)
 
     @contextmanager
     def lock(self) -> Iterator[int]:
@@ -96,8 +103,10 @@ class DataDirectory:
 
         Raises:
             FormatTooNew: a newer Hayloft has written this.
+            Conflict: there are volumes but no directory.
         """
         self.check_format()
+        self._refuse_without_directory()
         self.volumes.mkdir(mode=_PRIVATE, exist_ok=True)
         shutil.rmtree(self.run, ignore_errors=True)
         self.metrics.mkdir(mode=_PRIVATE, parents=True)
@@ -107,6 +116,14 @@ class DataDirectory:
         from hayloft.directory import migrations
 
         migrations.upgrade(self.directory_url)
+
+    def _refuse_without_directory(self) -> None:
+        """A new, empty directory over old volumes would look as if all photos were gone."""
+        if not self.directory_file.exists() and self.volume_numbers():
+            raise Conflict(
+                f"{self.directory_file} is lost, but the volumes are here. Bring it back from a backup, "
+                f"or make it anew from them: hayloft rebuild --data {self.path}"
+            )
 
     def _make(self) -> None:
         if self.path.is_dir() and not self.marker.exists():

@@ -39,7 +39,6 @@ from hayloft.types import (
     Sequence,
     StoreId,
     VolumeId,
-    parse_volume_name,
     photo_id,
     volume_name,
 )
@@ -244,7 +243,7 @@ class _Verifier:
         disk = SystemDisk()
         return {
             volume: np.fromiter(_photos_in(disk, self._data, volume), dtype=np.uint64)
-            for volume in _volumes_in(self._data)
+            for volume in self._data.volume_numbers()
         }
 
     def _found(
@@ -253,11 +252,6 @@ class _Verifier:
         self._outcome.findings.append(
             Finding(fault=fault, store=store, photo=photo, detail=detail, repaired=repaired)
         )
-
-
-def _volumes_in(data: DataDirectory) -> list[VolumeId]:
-    named = (parse_volume_name(path.stem) for path in data.volumes.glob("lv-*.log"))
-    return sorted(volume for volume in named if volume is not None)
 
 
 def _photos_in(disk: SystemDisk, data: DataDirectory, volume: VolumeId) -> Iterator[int]:

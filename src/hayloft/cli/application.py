@@ -17,6 +17,7 @@ from hayloft.cli import (
     export,
     importing,
     linking,
+    maintenance,
     photos,
     put,
     reference,
@@ -61,7 +62,19 @@ def _root() -> None:
     """Keep photos, serve them, and find the ones that belong together."""
 
 
-for part in (put, photos, linking, statistics, verify, export, importing, doctor, version, reference):
+for part in (
+    put,
+    photos,
+    linking,
+    statistics,
+    verify,
+    maintenance,
+    export,
+    importing,
+    doctor,
+    version,
+    reference,
+):
     part.register(app)
 
 

@@ -1,10 +1,15 @@
-"""``hayloft reference`` (hidden): the command reference, docs/CLI.md, made from the commands themselves."""
+"""``hayloft reference`` (hidden): the pages of docs/ that are made from what they describe.
+
+``commands`` is docs/CLI.md, made here from the commands themselves; ``http`` is docs/HTTP.md and
+``settings`` docs/SETTINGS.md.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from enum import StrEnum
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -29,13 +34,34 @@ def register(app: typer.Typer) -> None:
     add(app, "reference", reference, hidden=True)
 
 
-def reference() -> None:
-    """Print the command reference as Markdown."""
-    sys.stdout.write(markdown())
+class Page(StrEnum):
+    """Which page."""
+
+    COMMANDS = "commands"
+    HTTP = "http"
+    SETTINGS = "settings"
+
+
+def reference(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.COMMANDS) -> None:
+    """Print a page of the reference as Markdown."""
+    sys.stdout.write(page_text(page))
+
+
+def page_text(page: Page) -> str:
+    """One page, as it stands in docs/."""
+    if page is Page.HTTP:
+        from hayloft.gateway import reference as http
+
+        return http.markdown()
+    if page is Page.SETTINGS:
+        from hayloft.cli import settings_reference
+
+        return settings_reference.markdown()
+    return markdown()
 
 
 def markdown() -> str:
-    """The whole reference."""
+    """The command reference."""
     from hayloft.cli.application import app
 
     group: Any = typer.main.get_command(app)
