@@ -7,13 +7,25 @@ transformation, the agreeing points, the outlines, and the shares of each photo 
 
 from __future__ import annotations
 
+import contextlib
+import json
+import threading
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 from hayloft.similarity.copies import pipeline
+from hayloft.similarity.copies.storage import IndexUnreadable
 from hayloft.similarity.decode import Picture
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.methods import MATCHES_MAX, Fetch, Match
 from hayloft.types import PhotoId, Relation
+
+SAVE_AFTER: Final = 2000
+"""Photos added before the index is saved, at least; a tenth of all if that is more."""
+
+_REACH: Final = "reach.json"
+"""Says up to which recorded fingerprint the saved index goes. Not there: nothing is known of it."""
 
 
 def describe_copies(picture: Picture) -> Fingerprint:
@@ -23,13 +35,26 @@ def describe_copies(picture: Picture) -> Fingerprint:
 
 
 class CopyMethod:
-    """Verified copies: crops, borders, overlays, perspectives, and everything that PDQ finds."""
+    """Verified copies: crops, borders, overlays, perspectives, and everything that PDQ finds.
+
+    With a ``folder`` its index is written there now and then, and opened from there without reading it
+    through; how far it goes is written after it, so that a crash in between only means adding some again.
+    """
 
     name = pipeline.METHOD
-    loaded = 0
 
-    def __init__(self) -> None:
-        self._copies = pipeline.Copies()
+    def __init__(self, folder: Path | None = None, *, empty: bool = False) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._copies, self.loaded = pipeline.Copies(), 0
+        self._unsaved, self._retired = 0, False
+        if folder is not None and not empty:
+            with contextlib.suppress(IndexUnreadable, OSError, ValueError, KeyError, TypeError):
+                change = int(json.loads((folder / _REACH).read_bytes())["change"])
+                self._copies, self.loaded = pipeline.Copies.open(folder), change
+
+    def __len__(self) -> int:
+        return len(self._copies)
 
     def kept(self, fingerprint: Fingerprint) -> Fingerprint:
         """The keypoints that the index keeps."""
@@ -39,21 +64,35 @@ class CopyMethod:
             quality=fingerprint.quality,
         )
 
-    def add(self, photo: PhotoId, fingerprint: Fingerprint, change: int) -> None:  # noqa: ARG002
+    def add(self, photo: PhotoId, fingerprint: Fingerprint, change: int) -> None:
         """Make a photo findable, if there is something to recognise in it."""
-        if fingerprint.quality > 0:
-            self._copies.add(photo, fingerprint.data)
+        with self._lock:
+            if fingerprint.quality > 0:
+                self._copies.add(photo, fingerprint.data)
+            self.loaded = max(self.loaded, change)
+            self._unsaved += 1
 
     def remove(self, photo: PhotoId) -> None:
         """Forget a photo."""
-        self._copies.remove(photo)
+        with self._lock:
+            self._unsaved += self._copies.remove(photo)
 
     def fresh(self) -> CopyMethod:
-        """An empty one."""
-        return CopyMethod()
+        """An empty one, which takes over the folder when it is saved."""
+        with self._lock:
+            self._retired = True
+        return CopyMethod(self._folder, empty=True)
 
     def save(self, *, force: bool = False) -> None:
-        """Nothing is on disk."""
+        """Write the index, if enough has changed or ``force`` says so."""
+        with self._lock:
+            enough = 1 if force else max(SAVE_AFTER, len(self._copies) // 10)
+            if self._folder is None or self._retired or self._unsaved < enough:
+                return
+            (self._folder / _REACH).unlink(missing_ok=True)
+            self._copies.save(self._folder)
+            (self._folder / _REACH).write_text(json.dumps({"change": self.loaded}))
+            self._unsaved = 0
 
     def matches(self, fingerprint: Fingerprint, fetch: Fetch) -> Sequence[Match]:
         """The photos that were aligned with this one and proved to be the same."""
@@ -62,6 +101,8 @@ class CopyMethod:
             found = fetch([PhotoId(photo) for photo in photos])
             return {photo: one.data for photo, one in found.items()}
 
+        with self._lock:
+            found = self._copies.find(fingerprint.data, load)[:MATCHES_MAX]
         return [
             Match(
                 photo=PhotoId(copy.photo),
@@ -69,5 +110,5 @@ class CopyMethod:
                 score=round(copy.score, 4),
                 evidence=copy.evidence(),
             )
-            for copy in self._copies.find(fingerprint.data, load)[:MATCHES_MAX]
+            for copy in found
         ]

@@ -21,6 +21,7 @@ from hayloft.similarity.embedders.embedder import Embedder
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.methods import Match, Method, PdqMethod
 
+_COPIES = "copies"
 _NEVER_LINKED = 2.0
 """A cosine that no pair reaches."""
 
@@ -50,7 +51,7 @@ class Repertoire:
         copies: Sequence[Method] | None,
     ) -> Self:
         """Today's methods, and what the database still has of others."""
-        copies = (CopyMethod(), PdqMethod()) if copies is None else tuple(copies)
+        copies = (CopyMethod(folder / _COPIES), PdqMethod()) if copies is None else tuple(copies)
         today = [method.name for method in copies] + ([] if embedder is None else [embedder.name])
         recorded = await database.read(shelf.counts_by_method)
         obsolete = [name for name in recorded if name not in today]
