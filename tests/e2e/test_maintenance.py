@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import time
 
 import pytest
 
@@ -181,3 +182,24 @@ def test_a_copy_taken_while_photos_come_in_is_a_backup(start_server, tmp_path):
     assert restored.get(f"/photo/{later['photo_id']}").status in (200, 404)
     fresh = [restored.upload(picture(20 + number)).json["photo_id"] for number in range(20)]
     assert len(set(fresh)) == 20
+
+
+def test_lost_links_are_found_again(start_server):
+    server = start_server(RENDITIONS__ENABLED="false")
+    photos = [server.upload(picture(7)).json["photo_id"] for _ in range(2)]
+    wait_for_links(server, photos[0])
+    assert server.stop() == 0
+    for file in server.data.glob("similarity.sqlite*"):
+        file.unlink()
+    server.start()
+    (link,) = wait_for_links(server, photos[0])
+    assert (link["photo_id"], link["relation"]) == (photos[1], "duplicate")
+
+
+def wait_for_links(server, photo):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if links := server.get(f"/photo/{photo}/links").json.get("links"):
+            return links
+        time.sleep(0.1)
+    raise AssertionError("no links were found")

@@ -54,6 +54,7 @@ class DataDirectory:
         self.lock_file = self.path / "lock"
         self.secret_file = self.path / "secret"
         self.directory_file = self.path / "directory.sqlite"
+        self.similarity_file = self.path / "similarity.sqlite"
         self.volumes = self.path / "volumes"
         self.run = self.path / "run"
         self.metrics = self.run / "metrics"
@@ -69,7 +70,7 @@ class DataDirectory:
     @property
     def similarity_url(self) -> str:
         """The similarity role's database."""
-        return f"sqlite:///{self.path / 'similarity.sqlite'}"
+        return f"sqlite:///{self.similarity_file}"
 
     def secret(self) -> bytes:
         """The server's secret."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,8 @@ from hayloft.assembly import embedded
 from hayloft.assembly.child import Orders, run_child
 from hayloft.assembly.embedded import Roles
 from hayloft.assembly.originals import Originals
+from hayloft.directory import log
+from hayloft.directory.database import open_database
 from hayloft.errors import HayloftError
 from hayloft.events.consumer import EventConsumer, Handler
 from hayloft.events.local import LogEventSource
@@ -61,6 +64,8 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
     """Similarity, served and fed."""
     settings = orders.settings.similarity
     processes = settings.processes
+    if not orders.data.similarity_file.exists():
+        await _begin_again(orders.data.directory_url, SIMILARITY_CONSUMER)
     similarity = await LocalSimilarity.open(
         orders.data.similarity_url,
         folder=orders.data.similarity_indexes,
@@ -80,6 +85,15 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
             yield
     finally:
         await similarity.close()
+
+
+async def _begin_again(directory_url: str, consumer: str) -> None:
+    """Have a consumer read the log from its start: what it had made of it is lost, or never was."""
+    database = open_database(directory_url)
+    try:
+        await database.write(partial(log.forget, consumer=consumer))
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

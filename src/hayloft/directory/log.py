@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from hayloft.directory.prepared import Prepared, prepared_insert
 from hayloft.directory.records import Replicas
@@ -141,3 +141,8 @@ def advance(connection: Connection, step: Advance) -> None:
         connection.execute(
             update(consumers).where(consumers.c.name == step.consumer).values(position=step.position)
         )
+
+
+def forget(connection: Connection, consumer: str) -> None:
+    """Have a consumer that has lost what it made of the log begin again at its start."""
+    connection.execute(delete(consumers).where(consumers.c.name == consumer))
