@@ -120,6 +120,26 @@ COMMIT_BATCH_PHOTOS_MAX: Final = 256
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 """Length of an ``Idempotency-Key``."""
 
+# Caches ------------------------------------------------------------------------------------------
+
+CACHE_MEMORY_BYTES_MAX: Final = 256 * MIB
+"""Default size of a cache's memory."""
+
+CACHE_DISK_BYTES_MAX: Final = 4 * GIB
+"""Default size of a cache's files."""
+
+CACHE_ITEMS_MAX: Final = 1_000_000
+"""Default number of renditions, in memory and on disk each: their bookkeeping takes about 300 MB."""
+
+CACHE_TTL_SECONDS: Final = 3600.0
+"""Default time for which a rendition that nobody reads is kept."""
+
+CACHE_WAITING_BYTES_MAX: Final = 64 * MIB
+"""Renditions that left memory and wait to be written to disk; past it, they are forgotten."""
+
+CACHE_DELETIONS_MAX: Final = 100_000
+"""Deletions that a cache remembers; leases older than all of them are not honoured."""
+
 # Servers -----------------------------------------------------------------------------------------
 
 WORKERS_MAX_DEFAULT: Final = 4
@@ -127,9 +147,6 @@ WORKERS_MAX_DEFAULT: Final = 4
 
 RETRY_AFTER_SECONDS: Final = 2
 """What an overloaded server tells its clients to wait."""
-
-ANSWER_FRAMES_MAX: Final = 8192
-"""Photos whose response headers a gateway worker keeps ready: about 1 KiB each, the hottest ones."""
 
 SHUTDOWN_SECONDS_MAX: Final = 30
 """How long a stopping server lets uploads in flight finish."""

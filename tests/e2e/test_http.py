@@ -444,3 +444,31 @@ def test_openapi_describes_every_route(shared_server):
     ]:
         assert method in described[path], (method, path)
     assert shared_server.get("/docs").status == 200
+
+
+def test_the_short_way_of_a_hot_photo_answers_as_the_long_one_does(shared_server):
+    kept = shared_server.upload(picture(4711), name="h%C3%B6t.jpg").json
+    short = shared_server.get(kept["url"])
+    # A request id of the client's own is what the short way leaves to the long one.
+    long = shared_server.get(kept["url"], X_Request_ID="mine")
+    assert short.status == long.status == 200
+    assert short.body == long.body == picture(4711)
+    assert long.headers.pop("x-request-id") == "mine"
+    assert len(short.headers.pop("x-request-id")) == 20
+    for headers in (short.headers, long.headers):
+        assert headers.pop("date")
+    assert short.headers == long.headers
+
+
+def test_requests_sent_all_at_once_are_answered_in_order(shared_server):
+    first, second = (shared_server.upload(picture(n)).json for n in (4712, 4713))
+    paths = [shared_server.path_of(first["url"]), f"/photo/{second['photo_id']}/info"] * 3
+    requests = "".join(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n" for path in paths[:-1])
+    last = f"GET {paths[-1]} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+    with shared_server.socket() as connection:
+        connection.sendall((requests + last).encode())
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert received.count(b"HTTP/1.1 200 OK") == 6
+    assert received.count(picture(4712)) == 3
+    kinds = [line for line in received.split(b"\r\n") if line.startswith(b"content-type: ")]
+    assert kinds == [b"content-type: image/jpeg", b"content-type: application/json"] * 3

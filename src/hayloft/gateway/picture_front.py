@@ -14,10 +14,10 @@ from urllib.parse import parse_qs
 import structlog
 
 from hayloft.errors import HayloftError, InternalError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from hayloft.gateway.answers import Answer
 from hayloft.gateway.metrics import Metrics
 from hayloft.gateway.pictures import IIIF, Pictures, Wanted, iiif_address
 from hayloft.gateway.presenting import base_url
-from hayloft.gateway.read import Answer
 from hayloft.types import PHOTO_ID_BITS, AlternateKey, PhotoId, parse_cookie
 from hayloft.wire.asgi import Message, Scope, Send, request_id_of, request_id_variable, send_error
 

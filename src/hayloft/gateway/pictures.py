@@ -25,10 +25,10 @@ from hayloft.errors import (
     VolumeNotFound,
 )
 from hayloft.gateway.access import Access
+from hayloft.gateway.answers import Answer, Headers
 from hayloft.gateway.conditions import EntityTags, lists_tag, requested_span
 from hayloft.gateway.names import to_disposition
 from hayloft.gateway.placements import Placements
-from hayloft.gateway.read import Answer, Headers
 from hayloft.roles import Directory, Renditions, Store, StoredNeedle
 from hayloft.types import (
     AlternateKey,
