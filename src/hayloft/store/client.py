@@ -30,6 +30,7 @@ from hayloft.types import (
     volume_name,
     volume_of,
 )
+from hayloft.wire import needles
 from hayloft.wire.session import Patience, Session
 
 WHOLE_VOLUME: Final = Patience(total_seconds=3600.0, attempts=1)
@@ -59,10 +60,10 @@ class StoreClient:
             f"/volume/{volume_name(volume)}/append",
             data=needle.data,
             headers={
-                wire.PHOTO: str(needle.photo),
-                wire.COOKIE: format_cookie(needle.cookie),
-                wire.ALTERNATE_KEY: needle.alternate_key.label,
-                **wire.write_metadata(needle.metadata),
+                needles.PHOTO: str(needle.photo),
+                needles.COOKIE: format_cookie(needle.cookie),
+                needles.ALTERNATE_KEY: needle.alternate_key.label,
+                **needles.write_metadata(needle.metadata),
             },
             repeatable=True,
         )
@@ -74,11 +75,11 @@ class StoreClient:
         answer = await self._session.request(
             "GET", _address(photo, "read"), query=_query(photo, alternate_key)
         )
-        cookie = parse_cookie(answer.headers.get(wire.COOKIE, ""))
+        cookie = parse_cookie(answer.headers.get(needles.COOKIE, ""))
         return RemoteNeedle(
-            cookie=wire.COOKIE_UNKNOWN if cookie is None else cookie,
+            cookie=needles.COOKIE_UNKNOWN if cookie is None else cookie,
             data=answer.body,
-            metadata=wire.read_needle_metadata(answer.headers),
+            metadata=needles.read_needle_metadata(answer.headers),
         )
 
     def read_cached(

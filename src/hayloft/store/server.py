@@ -39,6 +39,7 @@ from hayloft.types import (
     photo_id,
     sequence_of,
 )
+from hayloft.wire import needles
 from hayloft.wire.asgi import (
     REQUEST_ID,
     App,
@@ -108,8 +109,8 @@ class _PhotoBytes:
         _only(scope, "POST")
         headers = {str(key, "latin-1"): str(value, "latin-1") for key, value in scope["headers"]}
         volume = wire.parse_volume(name)
-        photo = wire.parse_photo(headers.get(wire.PHOTO))
-        alternate_key = wire.parse_alternate_key(headers.get(wire.ALTERNATE_KEY))
+        photo = needles.parse_photo(headers.get(needles.PHOTO))
+        alternate_key = needles.parse_alternate_key(headers.get(needles.ALTERNATE_KEY))
         announced = headers.get("content-length", "")
         # A body of unknown length counts as the largest.
         size = int(announced) if announced.isascii() and announced.isdigit() else limits.UPLOAD_BYTES_MAX
@@ -123,10 +124,10 @@ class _PhotoBytes:
             digest = await _digest(data)
             needle = NewNeedle(
                 photo=photo_id(volume, sequence_of(photo)),
-                cookie=wire.read_cookie(headers.get(wire.COOKIE)),
+                cookie=needles.read_cookie(headers.get(needles.COOKIE)),
                 data=data,
                 alternate_key=alternate_key,
-                metadata=wire.read_metadata(headers, digest),
+                metadata=needles.read_metadata(headers, digest),
             )
             appended = await self._store.append(volume, needle)
         finally:
@@ -144,17 +145,17 @@ class _PhotoBytes:
     async def _read(self, name: str, scope: Scope, send: Send, request_id: str) -> None:
         _only(scope, "GET", "HEAD")
         query = parse_qs(str(scope["query_string"], "latin-1"))
-        photo = _local(wire.parse_volume(name), wire.parse_photo(query.get("photo_id", [None])[-1]))
+        photo = _local(wire.parse_volume(name), needles.parse_photo(query.get("photo_id", [None])[-1]))
         label = query.get("alt_key", [None])[-1]
         needle, key = (
             await _read_any(self._store, photo)
             if label is None
             else (
-                await self._store.read(photo, wire.parse_alternate_key(label)),
-                wire.parse_alternate_key(label),
+                await self._store.read(photo, needles.parse_alternate_key(label)),
+                needles.parse_alternate_key(label),
             )
         )
-        headers = wire.write_needle(needle, key)
+        headers = needles.write_needle(needle, key)
         headers |= {"content-length": str(len(needle.data)), REQUEST_ID: request_id}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
@@ -176,9 +177,9 @@ def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> Fas
     @app.get("/volume/{lv}/exists")
     async def exists(lv: str, photo_id: str = Query(), alt_key: str | None = None) -> dict[str, Any]:
         """What the index says of a photo."""
-        photo = _local(wire.parse_volume(lv), wire.parse_photo(photo_id))
+        photo = _local(wire.parse_volume(lv), needles.parse_photo(photo_id))
         if alt_key is not None:
-            found = await store.stat(photo, wire.parse_alternate_key(alt_key))
+            found = await store.stat(photo, needles.parse_alternate_key(alt_key))
         else:
             found = (await _stat_any(store, photo))[0]
         return {

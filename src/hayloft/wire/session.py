@@ -21,6 +21,7 @@ from multidict import CIMultiDictProxy
 
 from hayloft.errors import RoleUnavailable
 from hayloft.wire.asgi import REQUEST_ID, request_id_variable
+from hayloft.wire.authentication import signing
 from hayloft.wire.errors import from_response
 
 CONNECTIONS_MAX: Final = 64
@@ -58,15 +59,23 @@ class Session:
     """A connection pool to one peer at ``url``, or at the Unix socket ``uds`` when given.
 
     ``peer`` is what the peer is called in messages, which may reach a client; by default its address.
+    With ``secret`` every request is signed (``wire.authentication``).
     """
 
     def __init__(
-        self, url: str, *, uds: Path | None = None, patience: Patience | None = None, peer: str = ""
+        self,
+        url: str,
+        *,
+        uds: Path | None = None,
+        patience: Patience | None = None,
+        peer: str = "",
+        secret: bytes | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._peer = peer or self.url
         self._uds = uds
         self._patience = patience or Patience()
+        self._signing = (signing(secret),) if secret is not None else ()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -151,7 +160,9 @@ class Session:
             timeout = aiohttp.ClientTimeout(
                 total=self._patience.total_seconds, sock_connect=self._patience.connect_seconds
             )
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, middlewares=self._signing
+            )
         return self._session
 
     def _pause_seconds(self, attempt: int) -> float:
