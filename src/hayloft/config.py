@@ -109,6 +109,25 @@ class RenditionSettings(BaseModel):
         return self
 
 
+class CacheSettings(BaseModel):
+    """What one cache keeps, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    memory_bytes_max: int = Field(default=limits.CACHE_MEMORY_BYTES_MAX, gt=0)
+    """Bytes kept in memory."""
+    memory_items_max: int = Field(default=limits.CACHE_ITEMS_MAX, gt=0)
+    """Renditions kept in memory."""
+    disk_bytes_max: int = Field(default=limits.CACHE_DISK_BYTES_MAX, ge=0)
+    """Bytes kept on disk once they had to leave memory; 0 for none."""
+    disk_items_max: int = Field(default=limits.CACHE_ITEMS_MAX, gt=0)
+    """Renditions kept on disk."""
+    ttl_seconds: float = Field(default=limits.CACHE_TTL_SECONDS, gt=0)
+    """How long a rendition is kept after it was last read."""
+    sweep_seconds: float = Field(default=30.0, gt=0)
+    """How often what has expired is cleared away."""
+
+
 class Settings(BaseSettings):
     """Everything that a user may change about one Hayloft server."""
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from hayloft.types import (
     AlternateKey,
     Appended,
+    CacheMiss,
+    CacheStatistics,
     Committed,
     CompactionReport,
     Cookie,
@@ -316,6 +318,56 @@ class Directory(Protocol):
 
     async def close(self) -> None:
         """Finish what is in flight, release connections."""
+        ...
+
+
+class Cache(Protocol):
+    """Keeps hot renditions in front of the stores; may forget anything at any time.
+
+    Its answers have been verified against the checksum that was taken when they came in. It must never be
+    needed: whoever uses one goes on without it when it fails.
+    """
+
+    async def get(
+        self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG
+    ) -> StoredNeedle | CacheMiss:
+        """A rendition, or a miss with the lease for filling it. Being read, it stays longer.
+
+        The cookie is ``COOKIE_UNKNOWN`` (of ``wire.needles``; equal to none in a URL) when whoever filled
+        the cache did not tell it.
+        """
+        ...
+
+    async def put(self, needle: NewNeedle, *, lease: str | None = None) -> bool:
+        """Keep a rendition in place of any older one; False if it was refused.
+
+        With the lease of an earlier miss, a photo that was deleted meanwhile is refused: a reader that was
+        slow cannot bring it back. Without one, it is kept whatever happened before.
+
+        Raises:
+            EmptyUpload: it has no bytes.
+            UploadTooLarge: it would not fit if the cache were empty.
+        """
+        ...
+
+    async def size(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> int | None:
+        """A rendition's bytes, or None if it is not here. Asking does not make it stay longer."""
+        ...
+
+    async def delete(self, photo: PhotoId) -> bool:
+        """Forget all of a photo's renditions; False if there was none. Leases given before are void for it.
+
+        Raises:
+            RoleUnavailable: some of them may still be served; ask again.
+        """
+        ...
+
+    async def statistics(self) -> CacheStatistics:
+        """How full it is, how well it does."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of memory, files and connections."""
         ...
 
 

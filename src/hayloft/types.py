@@ -229,6 +229,32 @@ class StoreHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMiss:
+    """A cache does not have a rendition, or cannot say."""
+
+    lease: str | None
+    """Shown when the cache is filled, so that it refuses what was deleted since it was asked. Empty for a
+    cache that gives no leases; None for one that must not be filled, because it did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStatistics:
+    """How full a cache is and how well it does."""
+
+    items: int
+    size_bytes: int
+    """Everything that is kept beside a photo's bytes included."""
+    items_max: int
+    size_bytes_max: int
+    ttl_seconds: float
+    hits: int = 0
+    misses: int = 0
+    memory_items: int = 0
+    disk_items: int = 0
+    """Renditions that are in memory as well are counted here too, but not in ``items``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A block of sequence numbers of one writable volume, the holder's to use once each."""
 
