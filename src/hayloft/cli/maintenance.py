@@ -164,8 +164,10 @@ def _tell_rebuild(outcome: Outcome, *, as_json: bool) -> None:
             }
         )
         return
-    told = f"{count_text(outcome.photos, 'photo')} from {count_text(outcome.volumes, 'volume')} are back"
-    say(f"{told}, and {outcome.deleted:,} deleted ones are known as deleted.", style="bold green")
+    volumes = count_text(outcome.volumes, "volume")
+    told = f"{count_text(outcome.photos, 'photo is', 'photos are')} back from {volumes}"
+    deleted = count_text(outcome.deleted, "deleted photo is", "deleted photos are")
+    say(f"{told}; {deleted} known as deleted.", style="bold green")
     if outcome.damaged_stretches:
         stretches = count_text(outcome.damaged_stretches, "damaged stretch", "damaged stretches")
         say(f"{stretches} of the logs could not be read; bring those photos back from a backup.")

@@ -18,8 +18,9 @@ Each setting can be given in three places; the first that has it decides:
 2. the environment: `HAYLOFT_UPLOAD__BYTES_MAX=10000000`,
 3. the file `hayloft.toml` in the working directory, or the one that `HAYLOFT_CONFIG` names.
 
-A name that is misspelt, or a value that makes no sense, is refused at the start. In the environment a list
-is JSON: `HAYLOFT_API_KEYS='["key one", "key two"]'`; as a flag it is repeated. Commands that talk to a
+A value that makes no sense is refused at the start. So is a misspelt name in the file, among the flags, or
+behind the `__` of a variable; variables that are misspelt before it are not noticed. In the environment a
+list is JSON: `HAYLOFT_API_KEYS='["key one", "key two"]'`; as a flag it is repeated. Commands that talk to a
 server read `HAYLOFT_URL` and `HAYLOFT_API_KEY`, which are theirs and not the server's.
 
 ## Example
