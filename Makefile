@@ -3,11 +3,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-APT_TEST_PACKAGES := libmagic1
+APT_TEST_PACKAGES := chromium
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench bench-renditions clean
+.PHONY: help serve test check format bench bench-renditions bench-gallery clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -44,6 +44,13 @@ bench: $(VENV)/.test ## the paper's workloads against nginx and fio; writes benc
 
 bench-renditions: $(VENV)/.test ## all sizes of a 12-megapixel photo, per core, next to bare libvips
 	@$(BIN)/python bench/renditions.py $(ARGS)
+
+bench-gallery: $(VENV)/.test ## the gallery in a browser, 100,000 photos in the library
+	@bin/install-debian $(APT_TEST_PACKAGES)
+	@$(BIN)/python bench/gallery.py $(ARGS)
+
+bench-similarity: $(VENV)/.test ## copies found in disguise, strangers kept apart, speed; PHOTOS=a folder of yours
+	@PYTHONPATH=bench $(BIN)/python -m similarity $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 
 clean: ## remove everything that can be made again (never the data)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -83,6 +83,97 @@ def test_an_upload_that_fails_says_why_and_can_be_retried(empty_server, tmp_path
     expect(uploads.locator("strong")).to_have_text("0 photos stored, 2 failed")
 
 
+def test_a_thumb_covers_its_placeholder(library, new_page):
+    page = new_page()
+    page.goto(library.url)
+    tile = page.get_by_role("link", name="rocket.jpg", exact=True)
+    expect(tile.locator(".place")).to_be_attached()
+    expect(tile.locator("img")).to_have_class("here")
+    on_top = tile.evaluate("""tile => {
+        const box = tile.getBoundingClientRect();
+        return document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2).tagName;
+    }""")
+    assert on_top == "IMG"
+    page.wait_for_timeout(400)
+    keep(page, "grid")
+
+
+def test_a_thumb_that_comes_late_is_asked_for_again(library, new_page):
+    page = new_page(expected=("503",))
+    refused = []
+
+    def refuse(route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=503, body="busy")
+
+    page.route("**/thumb", refuse)  # the second time, the address says that it is asked again
+    page.goto(library.url)
+    expect(page.get_by_role("link", name="rocket.jpg", exact=True).locator("img")).to_have_class("here")
+    assert refused
+
+
+def test_the_keyboard_walks_the_grid_and_the_photos(library, new_page):
+    page = new_page()
+    page.goto(library.url)
+    expect(tiles(page).first).to_be_visible()
+    names = tiles(page).evaluate_all("all => all.map((one) => one.title)")
+    page.keyboard.press("ArrowRight")
+    expect(tiles(page).first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(tiles(page).nth(1)).to_be_focused()
+    keep(page, "keyboard")
+    page.keyboard.press("Enter")
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text(names[1])
+    expect(page.get_by_role("button", name="Older photo")).to_be_enabled()
+    page.keyboard.press("ArrowRight")
+    expect(heading).to_have_text(names[2])
+    expect(page.get_by_role("button", name="Newer photo")).to_be_enabled()
+    page.keyboard.press("ArrowLeft")
+    expect(heading).to_have_text(names[1])
+    expect(page.get_by_role("button", name="Newer photo")).to_be_enabled()
+    page.keyboard.press("ArrowLeft")
+    expect(heading).to_have_text(names[0])
+    expect(page.get_by_role("button", name="Newer photo")).to_be_disabled()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(tiles(page).first).to_be_visible()
+
+
+def test_a_picture_can_be_dropped_to_store_it_or_to_search_with_it(library, folder, new_page):
+    page = new_page()
+    page.goto(library.url)
+    expect(tiles(page).first).to_be_visible()
+    drop(page, "Search", folder / "dahlia.jpg")
+    results = page.get_by_role("region", name="Search results")
+    expect(results.locator("a.tile").first).to_have_attribute("aria-label", "dahlia.jpg")
+    page.keyboard.press("Escape")
+    expect(results).to_be_hidden()
+    drop(page, "Store", folder / "dahlia.jpg")
+    expect(page.locator("#uploads")).to_contain_text("already here")
+
+
+def drop(page: Page, zone: str, path: Path) -> None:
+    """What the browser does when someone drags a file over the page and lets go of it on a zone."""
+    transfer = page.evaluate_handle(
+        """([name, content]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([Uint8Array.from(content)], name, { type: "image/jpeg" }));
+            return transfer;
+        }""",
+        [path.name, list(path.read_bytes())],
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
+    target = page.locator(".zone", has_text=zone).first
+    expect(target).to_be_visible()
+    keep(page, f"drop-{zone.lower()}")
+    page.dispatch_event(f".zone:has-text('{zone}')", "drop", {"dataTransfer": transfer})
+    expect(target).to_be_hidden()
+
+
 def test_a_photo_has_facts_zoom_and_a_link_to_share(library, new_page):
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
     open_photo(page, library, "rocket.jpg")

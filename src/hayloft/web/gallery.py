@@ -32,6 +32,9 @@ from hayloft.types import (
 STRETCH_PHOTOS_MAX: Final = 500
 """Photos in one answer: some screens full."""
 
+SAME_MILLISECOND_PHOTOS: Final = 100
+"""Photos of one millisecond among which a photo's place is looked for."""
+
 NEIGHBOURS: Final = 24
 """Photos that are merely alike, on a photo's page."""
 
@@ -57,6 +60,15 @@ def router(gateway: Gateway) -> APIRouter:
         """The active ones among some photos."""
         return {"photos": list((await _tiles(gateway, _ids(ids))).values())}
 
+    @routes.get("/around/{photo_id}")
+    async def around(photo_id: PathId) -> Json:
+        """The photos before and after one in the gallery's order; null at its ends."""
+        record = await gateway.directory.photo(photo_of(photo_id))
+        newer, older = await asyncio.gather(
+            _beside(gateway, record, newest_first=False), _beside(gateway, record, newest_first=True)
+        )
+        return {"newer": newer, "older": older}
+
     @routes.get("/belongings/{photo_id}")
     async def belongings(photo_id: PathId) -> Json:
         """What a photo belongs with: its links, then neighbours that are not linked to it."""
@@ -64,17 +76,19 @@ def router(gateway: Gateway) -> APIRouter:
         similarity = similarity_of(gateway)
         links = [presenting.photo_link(link, photo) for link in await similarity.links(photo)]
         linked = {link["photo_id"] for link in links}
+        compared = True
         try:
             near = await similarity.similar(photo, k=NEIGHBOURS)
-        except PhotoNotFound:  # not ingested yet
-            near = ()
+        except PhotoNotFound:  # not ingested yet, or never to be
+            near, compared = (), bool(links)
         alike = [presenting.neighbour(one) for one in near if one.photo not in linked]
         found = [*links, *alike]
         shown = await _tiles(gateway, [PhotoId(one["photo_id"]) for one in found])
         return {
+            "compared": compared,
             "found": [
                 {"link": one, "other": shown[one["photo_id"]]} for one in found if one["photo_id"] in shown
-            ]
+            ],
         }
 
     @routes.get("/ingest")
@@ -97,6 +111,24 @@ def router(gateway: Gateway) -> APIRouter:
         }
 
     return routes
+
+
+async def _beside(gateway: Gateway, record: PhotoRecord, *, newest_first: bool) -> PhotoId | None:
+    """The next photo in one direction. Photos of the same millisecond come first in the listing: passed."""
+    created = record.created_at_ms
+    query = PhotoQuery(
+        created_from_ms=None if newest_first else created,
+        created_until_ms=created + 1 if newest_first else None,
+        newest_first=newest_first,
+        limit=SAME_MILLISECOND_PHOTOS,
+    )
+    place = (created, record.photo)
+    for other in (await gateway.directory.photos(query)).photos:
+        if (other.created_at_ms, other.photo) != place and newest_first == (
+            (other.created_at_ms, other.photo) < place
+        ):
+            return other.photo
+    return None
 
 
 async def _group(gateway: Gateway, group: PhotoGroup) -> Json:
@@ -139,6 +171,7 @@ def _tile(record: PhotoRecord, told: Mapping[PhotoId, PhotoDetails]) -> Json:
         "height": details.height or record.height,
         "size": record.size,
         "placeholder": base64.b64encode(details.placeholder).decode(),
+        "failed": bool(details.failure),
     }
 
 

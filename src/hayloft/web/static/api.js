@@ -88,7 +88,8 @@ export const viewUrl = (id) => `/view?photo=${id}`;
 
 export const gallery = (offset, limit, signal) => api(`/gallery/photos?offset=${offset}&limit=${limit}`, { signal });
 export const info = (id) => api(`/photo/${id}/info`);
-export const belongings = async (id) => (await api(`/gallery/belongings/${id}`)).found;
+export const around = (id) => api(`/gallery/around/${id}`);
+export const belongings = (id) => api(`/gallery/belongings/${id}`);
 export const tiles = async (ids) => (await api(`/gallery/tiles?ids=${ids.join(",")}`)).photos;
 export const similarToFile = async (file, k = 48) => (await api(`/similar?k=${k}`, { method: "POST", raw: file })).similar;
 export const remove = (id) => api(`/photo/${id}`, { method: "DELETE" });

@@ -66,3 +66,14 @@ export function confirm(question, yes) {
     dialog.showModal();
   });
 }
+
+/** Show which keys do what: `[[keys, meaning], …]`. */
+export function showKeys(rows) {
+  const dialog = h("dialog", { style: { maxWidth: "26rem" }, "aria-label": "Keys" },
+    h("div.body", {}, h("h2", {}, "Keys"),
+      h("dl.facts", {}, rows.flatMap(([keys, meaning]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, meaning)])),
+      h("div.row", {}, h("button.button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}

@@ -1,10 +1,10 @@
 // The gallery: everything that is stored, newest first; uploads; search by example; ingest as it goes.
 
-import { h, fill, notify, attempt } from "/static/dom.js";
+import { h, fill, notify, attempt, showKeys } from "/static/dom.js";
 import { gallery, ingestStatus, similarToFile, tiles } from "/static/api.js";
-import { Grid, justify, tile } from "/static/grid.js";
+import { CHUNK, Grid, justify, tile } from "/static/grid.js";
 import { Uploads, filesOf } from "/static/upload.js";
-import { plural, duration, count } from "/static/words.js";
+import { plural, duration, count, percent } from "/static/words.js";
 
 const main = document.getElementById("main");
 const heading = h("h1.visually-hidden", {}, "Photos");
@@ -17,14 +17,23 @@ main.append(heading, h("div.status", {}, summary, ingest), results, element);
 const grid = new Grid(element, gallery);
 grid.onfailure = (failure) => notify(failure.message, { bad: true, seconds: 8 });
 
+/** The first chunk and the length of the library come in one answer: thumbs are one round trip away. */
 async function refresh() {
-  const first = await attempt(() => gallery(0, 1));
+  const first = await attempt(() => gallery(0, CHUNK));
   if (!first) return;
   summary.textContent = first.total ? plural(first.total, "photo") : "";
   document.getElementById("empty")?.remove();
   if (!first.total) main.append(emptyPage());
-  grid.reset(first.total);
+  grid.refresh(first.total, first.photos);
 }
+
+// Whoever comes back from a photo finds the grid where it was left.
+history.scrollRestoration = "manual";
+let noting = 0;
+addEventListener("scroll", () => {
+  clearTimeout(noting);
+  noting = setTimeout(() => history.replaceState({ place: grid.place() }, ""), 120);
+}, { passive: true });
 
 function emptyPage() {
   return h("section.empty", { id: "empty" },
@@ -47,25 +56,29 @@ function chooser(label, primary, folder = false) {
   return h("span", {}, h(`button.button${primary ? ".primary" : ""}`, { type: "button", onclick: () => input.click() }, label), input);
 }
 
-let depth = 0;
-const leave = () => { depth = 0; document.body.classList.remove("dropping"); };
+const zone = (title, meaning, take) => h("div.zone", {
+  ondragenter: (event) => event.currentTarget.classList.add("over"),
+  ondragleave: (event) => event.currentTarget.classList.remove("over"),
+  ondrop: (event) => { event.preventDefault(); event.stopPropagation(); leave(); take(event.dataTransfer); },
+}, h("strong", {}, title), h("span.soft", {}, meaning));
+
+async function store(transfer) {
+  const files = await attempt(() => filesOf(transfer.items));
+  if (files?.length) uploads.add(files);
+  else if (files) notify("There was no file in what you dropped.");
+}
+
+const zones = h("div.zones", { hidden: true },
+  zone("Store", "Photos, or folders of them", store),
+  zone("Search", "Photos like this picture", (transfer) => { if (transfer.files[0]) search(transfer.files[0]); }));
+document.body.append(zones);
+
+const leave = () => { zones.hidden = true; for (const each of zones.children) each.classList.remove("over"); };
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-addEventListener("dragenter", (event) => {
-  if (!hasFiles(event)) return;
-  depth += 1;
-  document.body.dataset.drop = "Drop photos or folders to store them";
-  document.body.classList.add("dropping");
-});
-addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) leave(); });
+addEventListener("dragenter", (event) => { if (hasFiles(event)) zones.hidden = false; });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) leave(); });
 addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
-addEventListener("drop", async (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  leave();
-  const files = await filesOf(event.dataTransfer.items);
-  if (files.length) uploads.add(files);
-  else notify("There was no file in what you dropped.");
-});
+addEventListener("drop", (event) => { if (hasFiles(event)) { event.preventDefault(); leave(); store(event.dataTransfer); } });
 
 // Search by example -------------------------------------------------------------------------------
 
@@ -90,9 +103,9 @@ async function search(file) {
   const nearness = new Map(found.map((neighbour) => [neighbour.photo_id, neighbour]));
   const photos = found.length ? (await attempt(() => tiles([...nearness.keys()]))) ?? [] : [];
   if (!photos.length) { fill(list, h("p", {}, "Nothing here looks like it. Photos are found once they have been ingested.")); return; }
-  const names = { duplicate: "identical", copy: "same photo", similar: "alike" };
+  const badge = ({ relation, score }) => ({ duplicate: "identical", copy: "same photo" })[relation] ?? `alike ${percent(Math.max(0, score))}`;
   const { boxes, height } = justify(photos.map((photo) => photo.width / photo.height), results.clientWidth - 48, 190);
-  fill(list, photos.map((photo, index) => tile(photo, boxes[index], names[nearness.get(photo.photo_id).relation])));
+  fill(list, photos.map((photo, index) => tile(photo, boxes[index], badge(nearness.get(photo.photo_id)))));
   list.style.height = `${height}px`;
 }
 
@@ -117,5 +130,18 @@ async function watchIngest() {
   }
 }
 
+// Keys ---------------------------------------------------------------------------------------------
+
+addEventListener("keydown", (event) => {
+  if (event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") {
+    showKeys([["← → ↑ ↓", "walk the photos"], ["Enter", "open a photo"], ["/", "search by picture"], ["u", "add photos"], ["Escape", "leave the search"]]);
+  } else if (event.key === "/") { event.preventDefault(); example.click(); }
+  else if (event.key === "u") document.querySelector("#actions .primary").click();
+  else if (event.key === "Escape" && !results.hidden) results.querySelector("button")?.click();
+});
+
+const { place } = history.state ?? {};
 await refresh();
+if (place) grid.goTo(place);
 watchIngest();

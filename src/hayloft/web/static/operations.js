@@ -13,15 +13,16 @@ main.append(page);
 
 const tile = (title, big, small) => h("div.card", {}, h("span.soft.small", {}, title), h("span.big.number", {}, big), h("span.soft.small", {}, small));
 
-const gauge = (share, label) => h("div.gauge", { role: "meter", "aria-label": label, "aria-valuenow": String(Math.round(share * 100)), "aria-valuemin": "0", "aria-valuemax": "100" },
-  h(`i${share > ROOM_LOW ? ".full" : ""}`, { style: { width: `${Math.max(1, Math.min(100, share * 100))}%` } }));
+const gauge = (share, label, full = false) => h("div.gauge", { role: "meter", "aria-label": label, "aria-valuenow": String(Math.round(share * 100)), "aria-valuemin": "0", "aria-valuemax": "100" },
+  h(`i${full ? ".full" : ""}`, { style: { width: `${Math.max(1, Math.min(100, share * 100))}%` } }));
 
 function storeCard(store) {
   const used = 1 - store.free_bytes / store.capacity_bytes;
   const volumes = [...store.volumes].sort((a, b) => Number(a.sealed) - Number(b.sealed));
   return h("section.card", { "aria-label": `Store ${store.store_id}`, style: { display: "grid", gap: "0.9rem" } },
     h("div.row", {}, h("h2", {}, `Store ${store.store_id}`), h("span.spring"), h("span.soft.small", {}, `${bytes(store.free_bytes)} of ${bytes(store.capacity_bytes)} free`)),
-    gauge(used, `Disk in use: ${percent(used)}`),
+    gauge(used, `Disk in use: ${percent(used)}`, used > ROOM_LOW),
+    used > ROOM_LOW && h("p", {}, "The disk is nearly full. Uploads are refused before it is; make room, or move the data to a larger disk."),
     h("div.scroll", { tabindex: "0", role: "group", "aria-label": `Volumes of store ${store.store_id}` }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", {}, "Volume"), h("th", {}, "State"), h("th.number", {}, "Needles"), h("th.number", {}, "Size"), h("th.number", {}, "Damaged reads"))),
       h("tbody", {}, volumes.map((volume) => h("tr", {},
@@ -40,14 +41,16 @@ function ingestCard(similarity) {
   const left = similarity.pending && similarity.photos_per_second ? `, about ${duration(similarity.pending / similarity.photos_per_second)} left` : "";
   return h("section.card", { style: { display: "grid", gap: "0.7rem" } },
     h("div.row", {}, h("h2", {}, "Ingest"), h("span.spring"),
-      h(`span.pill${similarity.pending ? "" : ".good"}`, {}, similarity.pending ? `${plural(similarity.pending, "event")} waiting${left}` : "up to date")),
+      h(`span.pill${similarity.parked ? ".bad" : similarity.pending ? "" : ".good"}`, { role: "status" },
+        similarity.pending ? `${plural(similarity.pending, "event")} waiting${left}` : similarity.parked ? "some given up" : "up to date")),
     gauge(share, `Ingested: ${percent(share)}`),
     h("dl.facts", {}, [
       ["Fingerprinted", plural(similarity.total_indexed, "photo")],
       ["Rate", `${similarity.photos_per_second.toFixed(1)} photos/s`],
       ["Could not be decoded", count(similarity.undecodable)],
       ["Given up after three tries", similarity.parked ? h("span.pill.bad", {}, count(similarity.parked)) : "0"],
-    ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+    ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    similarity.parked > 0 && h("p", {}, "Photos that were given up are stored and served, but not compared with others. The server's log says why."));
 }
 
 async function refresh() {

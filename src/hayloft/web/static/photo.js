@@ -1,7 +1,7 @@
 // One photo: zoom, facts, what it belongs with and why.
 
-import { h, fill, notify, attempt, confirm } from "/static/dom.js";
-import { info, belongings, remove, photoUrl } from "/static/api.js";
+import { h, fill, notify, attempt, confirm, showKeys } from "/static/dom.js";
+import { info, around, belongings, remove, photoUrl, viewUrl } from "/static/api.js";
 import { groupedLinks } from "/static/evidence.js";
 import { bytes, time } from "/static/words.js";
 
@@ -126,13 +126,17 @@ async function show() {
     return;
   }
   if (photo.status === "deleted") { missing("This photo was deleted."); return; }
+  // Upright, as everything that is shown or compared.
+  if (photo.details?.width) [photo.width, photo.height] = [photo.details.width, photo.details.height];
   const name = photo.name || `Photo ${photo.photo_id}`;
   document.title = `${name} · Hayloft`;
   const image = h("img", { src: photoUrl(photo, "large"), alt: name, draggable: false });
   const stage = h("div.stage", {}, image);
   const zoom = zoomable(stage, image, photoUrl(photo));
+  image.addEventListener("error", () => image.replaceWith(unshown(photo)));
   const tool = (label, sign, action) => h("button.button", { type: "button", "aria-label": label, title: label, onclick: action }, sign);
-  stage.append(h("div.tools", {}, tool("Zoom out", "−", zoom.out), tool("Fit", "Fit", zoom.reset), tool("Zoom in", "+", zoom.in)));
+  const tools = h("div.tools", {}, tool("Zoom out", "−", zoom.out), tool("Fit", "Fit", zoom.reset), tool("Zoom in", "+", zoom.in));
+  stage.append(tools);
   const linked = h("div.links", { "aria-live": "polite" }, h("p.soft", {}, "Looking …"));
   fill(main, h("div.viewer", {}, stage,
     h("aside.side", { "aria-label": "About this photo" },
@@ -141,22 +145,49 @@ async function show() {
         h("button.button.primary", { type: "button", onclick: () => share(photo) }, "Copy link"),
         h("a.button", { href: photoUrl(photo), download: photo.name || "" }, "Download"),
         h("button.button.danger", { type: "button", onclick: () => erase(photo) }, "Delete")),
-      h("section", { "aria-labelledby": "belongs" }, h("h2", { id: "belongs" }, "Belongs with"), linked))));
-  addEventListener("keydown", (event) => {
-    if (event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey) return;
-    if (event.key === "+" || event.key === "=") zoom.in();
-    else if (event.key === "-") zoom.out();
-    else if (event.key === "0") zoom.reset();
-    else if (event.key === "Escape") history.length > 1 ? history.back() : location.assign("/");
-  });
+      h("section.belongs", { "aria-labelledby": "belongs" }, h("h2", { id: "belongs" }, "Belongs with"), linked))));
+  keys(zoom, showBeside(tools, photo));
   const load = async () => {
     try {
-      groupedLinks(linked, photo, await belongings(photo.photo_id), load);
+      const { found, compared } = await belongings(photo.photo_id);
+      groupedLinks(linked, photo, found, load);
+      if (!compared) fill(linked, h("p.soft", {}, "This photo has not been compared with the others, or there is nothing in it to compare."));
     } catch (failure) {
       fill(linked, h("p.soft", {}, failure.message));
     }
   };
   await load();
+}
+
+const unshown = (photo) => h("div.cannot", { role: "status" }, h("strong", {}, "This photo cannot be shown."),
+  h("span", {}, photo.details?.failure || "The server did not send it. Reload the page to try again."),
+  h("span", {}, "Its file is kept as it was uploaded, and can be downloaded."));
+
+/** Links to the photos before and after this one; they take its place in the history, so that Back leads to the grid. */
+function showBeside(tools, photo) {
+  const found = { newer: null, older: null };
+  const go = (which) => { if (found[which] !== null) location.replace(viewUrl(found[which])); };
+  around(photo.photo_id).then((told) => {
+    Object.assign(found, told);
+    const step = (which, label, sign) => h("button.button", { type: "button", "aria-label": label, title: label, disabled: found[which] === null, onclick: () => go(which) }, sign);
+    tools.prepend(step("newer", "Newer photo", "←"));
+    tools.append(step("older", "Older photo", "→"));
+  }, () => {});
+  return go;
+}
+
+const backToGrid = () => (document.referrer && history.length > 1 ? history.back() : location.assign("/"));
+
+function keys(zoom, go) {
+  const actions = {
+    "+": zoom.in, "=": zoom.in, "-": zoom.out, 0: zoom.reset, Escape: backToGrid,
+    ArrowLeft: () => go("newer"), ArrowRight: () => go("older"),
+    "?": () => showKeys([["← →", "newer, older photo"], ["+ −", "zoom"], ["0", "fit"], ["Escape", "back"]]),
+  };
+  addEventListener("keydown", (event) => {
+    if (event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+    actions[event.key]?.();
+  });
 }
 
 function missing(sentence) {

@@ -1,17 +1,21 @@
 // Uploads: files and folders dropped or chosen, a few at a time, each with its progress, its retry, its result.
 
 import { h, fill } from "/static/dom.js";
-import { credentials, errorOf, askForKey, viewUrl } from "/static/api.js";
+import { api, credentials, errorOf, askForKey, viewUrl } from "/static/api.js";
 import { bytes, plural } from "/static/words.js";
 
 const PARALLEL = 3;
 const ATTEMPTS = 4;
 const SHOWN = 60;
+const TELL_EVERY_MS = 2500;
+const HASHED_BYTES_MAX = 64e6;
 
 /** All files among dropped items, folders walked through. */
 export async function filesOf(items) {
-  const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
+  // All asked for before anything is awaited: the browser empties the list after the event.
+  const dropped = [...items].filter((item) => item.kind === "file").map((item) => ({ entry: item.webkitGetAsEntry?.(), file: item.getAsFile() }));
+  const entries = dropped.map(({ entry }) => entry).filter(Boolean);
+  const found = dropped.filter(({ entry, file }) => !entry && file).map(({ file }) => file);
   const walk = async (entry) => {
     if (entry.isFile) {
       found.push(await new Promise((resolve, reject) => { entry.file(resolve, reject); }));
@@ -47,6 +51,18 @@ function send(file, key, progress) {
   });
 }
 
+/** The id of the stored photo with these very bytes, if there is one and it can be found out beforehand. */
+async function known(file) {
+  if (!crypto.subtle || file.size > HASHED_BYTES_MAX) return null;
+  try {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    const sha256 = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    return (await api("/photos/known", { method: "POST", body: { sha256: [sha256] } })).known[sha256] ?? null;
+  } catch {
+    return null; // The upload itself tells what is wrong.
+  }
+}
+
 const mayHelp = (failure) => failure.status === 0 || failure.status === 503 || failure.status >= 502;
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
@@ -56,6 +72,8 @@ export class Uploads {
     this.changed = changed;
     this.waiting = [];
     this.running = 0;
+    this.toldAt = performance.now();
+    this.telling = 0;
     this.tally = { all: 0, stored: 0, duplicates: 0, failed: 0, bytes: 0 };
     this.list = h("ol", { "aria-label": "Uploads" });
     this.title = h("strong.grow", { role: "status" });
@@ -88,10 +106,17 @@ export class Uploads {
       this.one(this.waiting.shift()).finally(() => {
         this.running -= 1;
         this.pump();
-        if (!this.busy) this.changed();
+        this.tell();
       });
     }
     this.summarise();
+  }
+
+  /** Photos are watched arriving: now and then while there are more to come, and at the end. */
+  tell() {
+    clearTimeout(this.telling);
+    const wait = this.busy ? Math.max(0, this.toldAt + TELL_EVERY_MS - performance.now()) : 0;
+    this.telling = setTimeout(() => { this.toldAt = performance.now(); this.changed(); }, wait);
   }
 
   async one(upload) {
@@ -107,7 +132,8 @@ export class Uploads {
     }
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const photo = await send(file, key, (share) => { bar.value = share; });
+        const there = await known(file);
+        const photo = there !== null ? { photo_id: there, duplicate_of: there } : await send(file, key, (share) => { bar.value = share; });
         this.arrived(photo, state, bar, file);
         return;
       } catch (failure) {
