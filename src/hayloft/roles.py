@@ -269,7 +269,7 @@ class Directory(Protocol):
         ...
 
     async def details(self, photos: Sequence[PhotoId]) -> Mapping[PhotoId, PhotoDetails]:
-        """The recorded details of those of the photos (at most ``limits.PAGE_PHOTOS_MAX``) that have any."""
+        """The recorded details of those photos (at most ``limits.PAGE_PHOTOS_MAX``) that have any."""
         ...
 
     async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
