@@ -66,7 +66,7 @@ def _samples() -> list[Photo]:
         name: getattr(skimage.data, name)()
         for name in ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field")
     }
-    pictures["left"], pictures["right"], _ = skimage.data.stereo_motorcycle()
+    pictures["left"], pictures["right"], _ = getattr(skimage.data, "stereo_motorcycle")()  # noqa: B009 - untyped
     pictures |= {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
     return [
         _photo(name, name, np.ascontiguousarray(np.asarray(rgb, dtype=np.uint8)[:, :, ::-1]))

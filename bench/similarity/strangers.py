@@ -47,7 +47,7 @@ def _second_shot(picture: Picture, rng: np.random.Generator) -> Picture:
     """A shot from elsewhere: a smooth depth shifts parts by up to 2.5 % of the width."""
     height, width = picture.shape[:2]
     depth = cv2.GaussianBlur(rng.normal(size=(height, width)).astype(np.float32), (0, 0), width / 14)
-    depth /= np.abs(depth).max()
+    depth = np.asarray(depth / np.abs(depth).max(), dtype=np.float32)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     shift, move = 0.025 * width * depth, rng.uniform(0.02, 0.12) * width

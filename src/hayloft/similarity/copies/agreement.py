@@ -303,6 +303,7 @@ def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Ma
     outline = transform(matrix, corners)
     centre = outline.mean(axis=0)
     smooth = _blur(scene, 0.7)
+    empty = not _shows_beyond(scene, outline)
     near = np.asarray(cv2.dilate(agrees.astype(np.float32), np.ones((5, 5), np.uint8)), dtype=np.float32)
     crossed = total = 0.0
     for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
@@ -313,11 +314,19 @@ def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Ma
         outward = np.array([end[1] - start[1], start[0] - end[0]], np.float32) / max(length, 1e-6)
         if outward @ (start - centre) < 0:
             outward = -outward
-        crossed += _crossings(smooth, near, line, outward) * length / steps
+        crossed += _crossings(smooth, near, line, outward, empty) * length / steps
     return crossed / total
 
 
-def _crossings(scene: Image, near: Image, line: Points, outward: Points) -> float:
+def _shows_beyond(scene: Image, outline: Points) -> bool:
+    """Whether the scene outside of a frame shows anything: a border and a turned photo's corners do not."""
+    outside = np.ones(scene.shape, np.uint8)
+    corners = np.clip(np.round(outline), -32_000, 32_000).astype(np.int32)
+    beyond = cv2.fillConvexPoly(outside, corners, 0) > 0
+    return int((_shows(scene) & beyond).sum()) > thresholds.BEYOND_SHARE_MIN * max(int(beyond.sum()), 1)
+
+
+def _crossings(scene: Image, near: Image, line: Points, outward: Points, empty: bool) -> float:
     within, between, beyond, far = (line + outward * d for d in _STRIPS)
     height, width = scene.shape
     seen = (far >= 0).all(axis=1) & (far[:, 0] <= width - 1) & (far[:, 1] <= height - 1)
@@ -325,7 +334,7 @@ def _crossings(scene: Image, near: Image, line: Points, outward: Points) -> floa
     if seen.sum() < thresholds.EDGE_PIXELS_MIN:
         return 0.0
     strips = [_sample(scene, strip) for strip in (within, between, beyond)]
-    return float((seen & _goes_on(strips, seen)).sum())
+    return float((seen & _goes_on(strips, seen, empty)).sum())
 
 
 _STEPS_MAX: Final = 4096
@@ -340,10 +349,12 @@ def _sample(image: Image, points: Points) -> Image:
     return np.asarray(values, dtype=np.float32).ravel()
 
 
-def _goes_on(strips: list[Image], seen: Mask) -> Mask:
+def _goes_on(strips: list[Image], seen: Mask, empty: bool) -> Mask:
     """Where lines of samples within, on and beyond an edge are one scene: alike, and equally bright.
 
     A border, the gap of a collage, or another photo differs from the strip within in its mean at least.
+    Where nothing shows (sky, an unsharp background), equal brightness is enough, if the scene is not
+    empty beyond.
     """
     kernel = np.ones(min(thresholds.EDGE_WINDOW_PIXELS, len(seen)), np.float32)
     weight = seen.astype(np.float32)
@@ -362,7 +373,11 @@ def _goes_on(strips: list[Image], seen: Mask) -> Mask:
         np.maximum(variance_a * variance_b, 1e-6)
     )
     step = np.maximum(abs(mean_a - mean_b), abs(mean_middle - (mean_a + mean_b) / 2))
-    return np.asarray(shows & alike & (step < thresholds.EDGE_STEP_MAX * contrast))
+    crosses = shows & alike & (step < thresholds.EDGE_STEP_MAX * contrast)
+    if empty:
+        return np.asarray(crosses)
+    flat = contrast < thresholds.STRUCTURE_LEVELS_MIN
+    return np.asarray(crosses | (flat & (step < thresholds.EDGE_STEP_LEVELS_MAX)))
 
 
 def _regions(overlay: _Overlay, outline: NDArray[np.int32]) -> tuple[Points, Points]:

@@ -48,7 +48,7 @@ class Description:
     """``float32[n]``: degrees, 0 to 360, growing clockwise."""
     codes: spectrum.Codes
     doubtful: NDArray[np.uint8]
-    """``uint8[n, 3]``: see ``spectrum.encode``."""
+    """``uint8[n, 5]``: see ``spectrum.encode``."""
     picture_webp: bytes
     """The whole photo, ``thresholds.PICTURE_SIDE_PIXELS`` on its longer side, as WebP."""
     weakness: Weakness | None = None

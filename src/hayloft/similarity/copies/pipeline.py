@@ -189,6 +189,8 @@ class Copies:
             return []
         candidates = self._index.candidates(query, limit=thresholds.CANDIDATES_VERIFIED + 1)
         candidates = [c for c in candidates if c.photo != exclude][: thresholds.CANDIDATES_VERIFIED]
+        votes_min = thresholds.VOTES_SHARE_MIN * max((c.votes for c in candidates), default=0.0)
+        candidates = [c for c in candidates if c.votes >= votes_min]
         records = load([candidate.photo for candidate in candidates])
         found: dict[int, Copy] = {}
         for candidate in candidates:

@@ -18,7 +18,7 @@ import numpy as np
 from hayloft.similarity.copies import spectrum, thresholds
 from hayloft.similarity.copies.features import Description, Weakness
 
-VERSION: Final = 1
+VERSION: Final = 2
 _HEADER: Final = struct.Struct("<BBHHHHBx")
 _WEAKNESSES: Final = (None, *Weakness)
 _POSITION_STEPS: Final = 32

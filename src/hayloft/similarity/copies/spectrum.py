@@ -27,8 +27,8 @@ BITS: Final = 128
 CODE_BYTES: Final = BITS // 8
 WORD_BITS: Final = 20
 SIGNATURE_BITS: Final = 64
-PROBED_BITS: Final = 3
-"""Bits of a word that a query may doubt: eight words are looked up for it at the most."""
+PROBED_BITS: Final = 5
+"""Bits of a word that a query may doubt: 32 words are looked up for it at the most."""
 
 _MEDIANS: Final[dict[tuple[int, ...], float]] = {
     (0, 0, 0): 0.758, (0, 0, 1): 0.101, (0, 0, 3): 0.112, (0, 0, 5): 0.031, (0, 0, 7): 0.023,
@@ -99,7 +99,7 @@ _SPREAD: Final = np.maximum(0.162 / np.sqrt(np.maximum(_SQUARED[_ORDER][: 2 + WO
 def encode(descriptors: NDArray[np.uint8] | NDArray[np.float32]) -> tuple[Codes, NDArray[np.uint8]]:
     """The codes of SIFT descriptors ``[n, 128]``, and the bits of each that are least to be relied on.
 
-    Returns ``uint8[n, 16]`` and ``uint8[n, 3]``: positions below 22 (two guise bits, then the word's),
+    Returns ``uint8[n, 16]`` and ``uint8[n, 5]``: positions below 22 (two guise bits, then the word's),
     the most doubtful first.
     """
     values = np.asarray(descriptors, dtype=np.float32)

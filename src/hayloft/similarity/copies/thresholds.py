@@ -97,15 +97,17 @@ EDGE_PIXELS_MIN: Final = 6
 EDGE_CORRELATION_MIN: Final = 0.7
 EDGE_LEVELS_MIN: Final = 1.5
 EDGE_STEP_MAX: Final = 0.7
-"""Pixels along an edge that are correlated together, and that must be seen at all; how alike, with how much
-contrast, and how little of a step against that contrast, makes a scene go on.
+EDGE_STEP_LEVELS_MAX: Final = 3.0
+BEYOND_SHARE_MIN: Final = 0.15
+"""Pixels along an edge that are correlated together, and that must be seen at all; how alike, with how
+much contrast, and how little of a step against that contrast, makes a scene go on; the step where there
+is no contrast, and the share of what lies beyond that must show something for that to count.
 """
 
-CONTINUES_LOSS: Final = 0.05
+CONTINUES_LOSS: Final = 0.025
 """Share of the edges that the scene may cross on both sides; at this share it is another shot.
 
-Collages that fill one side of a cell reach 0.04 at the 95th percentile, other disguises 0.01;
-neighbours in flights and at a market stall lie at 0.09 at the median.
+Disguises lie at 0.00, collages included (95th percentile); overlapping frames at 0.02 and more.
 """
 
 CLOSENESS_LOSS: Final = {"plain": 0.12, "blurred": 0.12, "lines": 0.25}
@@ -121,11 +123,14 @@ SCORE_MIN: Final = 0.5
 
 # Voting ------------------------------------------------------------------------------------------
 
-SIGNATURE_DISTANCE_BITS_MAX: Final = 14
-"""Hamming distance, of 64 bits, up to which an entry votes: 90 % of true pairs, 1 in 30,000 others."""
+SIGNATURE_DISTANCE_BITS_MAX: Final = 18
+"""Hamming distance, of 64 bits, up to which an entry votes: 95 % of true pairs, 1 in 1,000 others."""
 
-VOTE_DISTANCE_SIGMA_BITS: Final = 9.0
+VOTE_DISTANCE_SIGMA_BITS: Final = 11.0
 """A vote at this distance weighs 1/e of one at distance 0."""
+
+VOTES_MIN: Final = 0.05
+"""Votes below which a photo is no candidate: strangers reach 0.3 at best in half of all queries."""
 
 LIST_ENTRIES_MAX: Final = 40_000
 """A list longer than this is of a keypoint that is everywhere, and says nothing."""
@@ -142,5 +147,8 @@ MERGE_RATIO: Final = 3
 MERGE_ENTRIES_AT_ONCE: Final = 8_000_000
 """Entries sorted at once in a merge: 112 MB, and as much again for the result."""
 
-CANDIDATES_VERIFIED: Final = 24
+VOTES_SHARE_MIN: Final = 0.02
+"""Votes, against the best candidate's, below which a candidate is not verified."""
+
+CANDIDATES_VERIFIED: Final = 16
 """Photos with most votes that are aligned and compared."""

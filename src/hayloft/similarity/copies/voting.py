@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +104,7 @@ class VotingIndex:
                 votes=float(weight),
             )
             for group, weight in zip(groups[:limit].tolist(), weights[:limit], strict=True)
+            if weight >= thresholds.VOTES_MIN
         ]
 
     def save(self, directory: Path) -> None:
@@ -189,8 +191,15 @@ class _Probes:
         return cls(words, signatures, np.tile(np.arange(len(query)), len(_DOUBTS)), guises)
 
 
-_DOUBTS: Final = ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
-"""Which of the three least certain bits are turned over, likely ones first."""
+_DOUBTS: Final = sorted(
+    (
+        doubts
+        for count in range(spectrum.PROBED_BITS + 1)
+        for doubts in combinations(range(spectrum.PROBED_BITS), count)
+    ),
+    key=lambda doubts: sum(doubt + 2 for doubt in doubts),
+)
+"""Which of the least certain bits are turned over, likely ones first."""
 
 
 def _probe(

@@ -44,9 +44,9 @@ def test_a_disguised_photo_is_found_and_nothing_else(name, disguise):
 
 
 def test_every_photo_of_a_collage_is_found():
-    others = [photo(name) for name in ("coffee", "rocket", "china.jpg")]
+    others = [photo(name) for name in ("coffee", "chelsea", "china.jpg")]
     found = copies_of(collage(photo("astronaut"), others))
-    assert {NAMES[copy.photo] for copy in found} == {"astronaut", "coffee", "rocket", "china.jpg"}
+    assert {NAMES[copy.photo] for copy in found} == {"astronaut", "coffee", "chelsea", "china.jpg"}
 
 
 def test_evidence_says_how_and_where():
