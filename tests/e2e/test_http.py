@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -472,3 +473,21 @@ def test_requests_sent_all_at_once_are_answered_in_order(shared_server):
     assert received.count(picture(4712)) == 3
     kinds = [line for line in received.split(b"\r\n") if line.startswith(b"content-type: ")]
     assert kinds == [b"content-type: image/jpeg", b"content-type: application/json"] * 3
+
+
+def test_linking_says_how_far_it_is_and_what_belongs_together(start_server):
+    server = start_server(RENDITIONS__ENABLED="false")
+    data = picture(77, side=200)
+    first, again = (server.upload(data).json["photo_id"] for _ in range(2))
+    deadline = time.monotonic() + 60
+    while server.get(f"/photo/{again}/group").status != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    group = {"group": first, "photos": [first, again], "best": first}
+    assert server.get(f"/photo/{again}/group").json == group
+    assert server.get("/groups").json == {"groups": [group], "next_cursor": None, "total": 1}
+    assert server.get("/groups?relation=similar").code == "invalid_request"
+    assert server.get("/photo/1/group").code == "photo_not_found"
+    assert server.request("POST", "/similarity/rebuild").status == 202
+    status = server.get("/similarity/status").json
+    assert status["embedder"] == "builtin/1"
+    assert status["total_indexed"] == 2

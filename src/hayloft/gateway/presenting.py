@@ -178,6 +178,10 @@ def similarity(status: SimilarityStatus) -> Json:
         "position": status.position,
         "pending": status.pending,
         "photos_per_second": status.photos_per_second,
+        "seconds_left": status.seconds_left,
+        "embedder": status.embedder,
+        "embedded": status.embedded,
+        "rebuilding": status.rebuilding,
     }
 
 

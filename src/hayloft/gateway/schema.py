@@ -240,6 +240,14 @@ class SimilarityState(BaseModel):
     position: int
     pending: int
     photos_per_second: float
+    seconds_left: float | None
+    """What is pending at the recent rate."""
+    embedder: str
+    """What says which photos are alike; empty if nothing does."""
+    embedded: int
+    """Photos that have been seen by that embedder."""
+    rebuilding: float | None
+    """How far a rebuild of the indexes is, 0 to 1."""
 
 
 class Statistics(BaseModel):

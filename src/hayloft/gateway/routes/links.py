@@ -21,7 +21,7 @@ from hayloft.gateway.schema import (
     PhotoLinks,
     VerdictQuestion,
 )
-from hayloft.types import Relation
+from hayloft.types import PhotoGroup, Relation
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Error, "description": "There is no such photo."}
@@ -61,13 +61,15 @@ def router(gateway: Gateway) -> APIRouter:
         """Photos that are the same: connected by equal bytes, verified copies and people's word."""
         page = await similarity_of(gateway).groups(relation=relation, cursor=cursor, limit=limit)
         return GroupList(
-            groups=[
-                GroupInfo(group=each.group, photos=list(each.photos), best=each.best)
-                for each in page.groups
-            ],
+            groups=[_group(group) for group in page.groups],
             next_cursor=page.next_cursor,
             total=page.total,
         )
+
+    @routes.get("/photo/{photo_id}/group", responses=_NOT_FOUND)
+    async def group(photo_id: PathId) -> GroupInfo:
+        """The photos that are the same as this one; one that is like no other is a group of its own."""
+        return _group(await similarity_of(gateway).group_of(photo_of(photo_id)))
 
     @routes.put("/links/{a}/{b}/verdict", responses=_NOT_FOUND)
     async def verdict(a: PathId, b: PathId, question: VerdictQuestion) -> LinkInfo | None:
@@ -81,3 +83,7 @@ def router(gateway: Gateway) -> APIRouter:
         return LinkInfo(**presenting.link(link)) if link else None
 
     return routes
+
+
+def _group(group: PhotoGroup) -> GroupInfo:
+    return GroupInfo(group=group.group, photos=list(group.photos), best=group.best)

@@ -65,6 +65,13 @@ def router(gateway: Gateway) -> APIRouter:
         """How far linking has got."""
         return SimilarityState(**presenting.similarity(await similarity_of(gateway).status()))
 
+    @routes.post("/similarity/rebuild", status_code=202)
+    async def rebuild() -> SimilarityState:
+        """Make the indexes anew from what is recorded, in the background; the status says how far it is."""
+        similarity = similarity_of(gateway)
+        await similarity.rebuild()
+        return SimilarityState(**presenting.similarity(await similarity.status()))
+
     return routes
 
 
