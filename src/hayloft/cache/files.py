@@ -95,7 +95,9 @@ class RecordFiles:
             return
         if len(record) > self._index.bytes_max:
             return
-        if self._waiting_bytes + len(record) > limits.CACHE_WAITING_BYTES_MAX:
+        # What waits can be read too, so it is held to the caps as well.
+        bytes_max = min(limits.CACHE_WAITING_BYTES_MAX, self._index.bytes_max)
+        if self._waiting_bytes + len(record) > bytes_max or len(self._waiting) >= self._index.items_max:
             return
         self._waiting[key] = _Waiting(record, expires_at)
         self._waiting_bytes += len(record)

@@ -140,6 +140,11 @@ class LocalCache:
             disk_items=on_disk,
         )
 
+    async def settled(self) -> None:
+        """Wait until what left memory is on disk, and what was forgotten is not."""
+        if self._files is not None:
+            await self._files.settled()
+
     async def close(self) -> None:
         """Let go of everything."""
         if self._sweeping is not None:

@@ -43,11 +43,6 @@ async def holds(cache: LocalCache, photo: int) -> bool:
     return True
 
 
-async def settle(cache: LocalCache) -> None:
-    assert cache._files is not None
-    await cache._files.settled()
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -69,7 +64,7 @@ async def test_what_leaves_memory_is_found_on_disk_until_that_is_full(
 ) -> None:
     for photo in range(40):
         await cache.put(needle(photo))
-        await settle(cache)
+        await cache.settled()
     told = await cache.statistics()
     assert told.memory_items == 3
     assert told.disk_items == len(files_in(tmp_path / "cache"))
@@ -108,11 +103,11 @@ async def test_a_read_makes_a_rendition_last(cache: LocalCache, clock: Clock) ->
 async def test_the_disk_forgets_in_time_too(cache: LocalCache, clock: Clock, tmp_path: Path) -> None:
     for photo in range(6):
         await cache.put(needle(photo))
-    await settle(cache)
+    await cache.settled()
     clock.seconds = 61
     assert not await holds(cache, 0)
     cache.sweep()
-    await settle(cache)
+    await cache.settled()
     assert files_in(tmp_path / "cache") == []
 
 
@@ -122,7 +117,7 @@ async def test_deleting_takes_every_rendition_from_both_tiers(cache: LocalCache,
     for photo in range(2, 6):
         await cache.put(needle(photo))
     assert await cache.delete(PhotoId(1))  # partly still on its way to the disk
-    await settle(cache)
+    await cache.settled()
     assert not await cache.delete(PhotoId(1))
     for key in AlternateKey:
         assert isinstance(await cache.get(PhotoId(1), key), CacheMiss)
@@ -132,7 +127,7 @@ async def test_deleting_takes_every_rendition_from_both_tiers(cache: LocalCache,
 async def test_a_deletion_during_a_read_from_disk_wins(cache: LocalCache) -> None:
     for photo in range(6):
         await cache.put(needle(photo))
-    await settle(cache)
+    await cache.settled()
     reading = asyncio.create_task(cache.get(PhotoId(0)))
     await asyncio.sleep(0)
     await cache.delete(PhotoId(0))
@@ -143,7 +138,7 @@ async def test_a_deletion_during_a_read_from_disk_wins(cache: LocalCache) -> Non
 async def test_damage_on_disk_is_a_miss_and_the_file_goes(cache: LocalCache, tmp_path: Path) -> None:
     for photo in range(6):
         await cache.put(needle(photo))
-    await settle(cache)
+    await cache.settled()
     paths = files_in(tmp_path / "cache")
     assert len(paths) == 3
     for path in paths:
@@ -151,7 +146,7 @@ async def test_damage_on_disk_is_a_miss_and_the_file_goes(cache: LocalCache, tmp
         damaged[500] ^= 4
         path.write_bytes(damaged)
     assert [photo for photo in range(6) if await holds(cache, photo)] == [3, 4, 5]
-    await settle(cache)
+    await cache.settled()
     assert (await cache.statistics()).items == 3
 
 
@@ -160,7 +155,7 @@ async def test_files_that_were_exchanged_are_not_served_for_each_other(
 ) -> None:
     for photo in range(6):
         await cache.put(needle(photo))
-    await settle(cache)
+    await cache.settled()
     first, second, _third = files_in(tmp_path / "cache")
     bytes_of_first = first.read_bytes()
     first.write_bytes(second.read_bytes())
@@ -172,7 +167,7 @@ async def test_a_restart_forgets_what_was_on_disk(tmp_path: Path, clock: Clock) 
     first = await LocalCache.open(SETTINGS, folder=tmp_path / "cache", clock=clock)
     for photo in range(6):
         await first.put(needle(photo))
-    await settle(first)
+    await first.settled()
     left = tmp_path / "cache" / "left-by-a-killed-process"
     left.mkdir()
     (left / "7").write_bytes(b"old")
@@ -180,7 +175,7 @@ async def test_a_restart_forgets_what_was_on_disk(tmp_path: Path, clock: Clock) 
         await LocalCache.open(SETTINGS, folder=tmp_path / "cache", clock=clock)
     await first.close()
     second = await LocalCache.open(SETTINGS, folder=tmp_path / "cache", clock=clock)
-    await settle(second)
+    await second.settled()
     assert not await holds(second, 0)
     assert files_in(tmp_path / "cache") == []
     await second.close()
@@ -200,7 +195,7 @@ async def test_a_full_disk_costs_hits_alone(tmp_path: Path, clock: Clock) -> Non
     cache = await LocalCache.open(SETTINGS, folder=tmp_path / "cache", disk=FullDisk(), clock=clock)
     for photo in range(6):
         await cache.put(needle(photo))
-    await settle(cache)
+    await cache.settled()
     assert [photo for photo in range(6) if await holds(cache, photo)] == [3, 4, 5]
     assert files_in(tmp_path / "cache") == []
     await cache.close()
@@ -213,3 +208,14 @@ async def test_a_slow_reader_cannot_bring_a_deleted_photo_back(cache: LocalCache
     assert not await cache.put(needle(1), lease=miss.lease)
     assert not await holds(cache, 1)
     assert await cache.put(needle(1))
+
+
+async def test_what_waits_for_the_disk_is_held_to_the_caps(tmp_path: Path) -> None:
+    settings = CacheSettings(memory_items_max=2, disk_items_max=5)
+    cache = await LocalCache.open(settings, folder=tmp_path / "cache")
+    for photo in range(50):  # the disk has no chance to begin meanwhile
+        await cache.put(needle(photo))
+    assert (await cache.statistics()).items <= 7
+    await cache.settled()
+    assert len(files_in(tmp_path / "cache")) <= 5
+    await cache.close()
