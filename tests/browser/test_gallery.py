@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from served import Server
@@ -172,6 +175,37 @@ def drop(page: Page, zone: str, path: Path) -> None:
     keep(page, f"drop-{zone.lower()}")
     page.dispatch_event(f".zone:has-text('{zone}')", "drop", {"dataTransfer": transfer})
     expect(target).to_be_hidden()
+
+
+def test_a_photo_that_cannot_be_decoded_is_a_clear_tile(library, new_page):
+    page = new_page(expected=("415", "422"))
+    name = "broken.webp"
+    assert library.upload(undecodable(), name=name, media_type="image/webp").status == 201
+    photo = library.get("/photos?limit=1&order=desc").json["photos"][0]["photo_id"]
+    wait_for_details(library, photo)
+    page.goto(library.url)
+    tile = page.get_by_role("link", name=f"{name}, cannot be shown")
+    expect(tile).to_contain_text("Cannot be shown")
+    expect(tile.locator("img")).to_have_count(0)
+    tile.click()
+    expect(page.get_by_text("This photo cannot be shown.")).to_be_visible()
+    keep(page, "undecodable")
+    library.delete(f"/photo/{photo}")
+
+
+def undecodable() -> bytes:
+    """A WebP whose header is right, and whose pixels are not there."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 480)).save(buffer, "WEBP", lossless=True)
+    header = buffer.getvalue()[:26]
+    return header + b"\xff" * (buffer.tell() - len(header))
+
+
+def wait_for_details(server: Server, photo: int) -> None:
+    deadline = time.monotonic() + 90
+    while not (server.get(f"/photo/{photo}/info").json.get("details") or {}).get("failure"):
+        assert time.monotonic() < deadline, server.get(f"/photo/{photo}/info").body
+        time.sleep(0.2)
 
 
 def test_a_photo_has_facts_zoom_and_a_link_to_share(library, new_page):

@@ -29,7 +29,7 @@ export function reason(link) {
   if (evidence.distance_bits !== undefined) parts.push(`the fingerprints differ in ${evidence.distance_bits} of 256 bits`);
   if (evidence.mirrored) parts.push("one is mirrored");
   if (evidence.negative) parts.push("one is a negative");
-  if (Math.abs(evidence.rotation_degrees ?? 0) >= 1) parts.push(`turned by ${Math.round(evidence.rotation_degrees)}°`);
+  if (Math.abs(evidence.rotation_degrees ?? 0) >= 1) parts.push(`turned by ${Math.abs(Math.round(evidence.rotation_degrees))}°`);
   if (ORIENTATIONS[evidence.orientation]) parts.push(ORIENTATIONS[evidence.orientation]);
   const text = parts.join(", ") || `Found by ${link.method} with score ${link.score.toFixed(2)}`;
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
