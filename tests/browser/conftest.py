@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skimage import data
 from sklearn.datasets import load_sample_image
 
@@ -31,6 +31,9 @@ CHROMIUM_OPTIONS = [
 ]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+
+# A busy machine is slow; what never happens still fails.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="package")
