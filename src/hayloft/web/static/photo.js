@@ -151,7 +151,7 @@ async function show() {
     try {
       const { found, compared } = await belongings(photo.photo_id);
       groupedLinks(linked, photo, found, load);
-      if (!compared) fill(linked, h("p.soft", {}, "This photo has not been compared with the others, or there is nothing in it to compare."));
+      if (!found.length && (!compared || photo.details?.failure)) fill(linked, h("p.soft", {}, "This photo has not been compared with the others, or there is nothing in it to compare."));
     } catch (failure) {
       fill(linked, h("p.soft", {}, failure.message));
     }
