@@ -13,6 +13,7 @@ import pytest
 import skimage
 import sklearn
 
+from hayloft.directory.local import LocalDirectory
 from served import multipart, picture
 
 REAL = [
@@ -491,3 +492,19 @@ def test_linking_says_how_far_it_is_and_what_belongs_together(start_server):
     status = server.get("/similarity/status").json
     assert status["embedder"] == "builtin/1"
     assert status["total_indexed"] == 2
+
+
+async def test_what_ingest_gave_up_can_be_tried_again(start_server):
+    server = start_server(RENDITIONS__ENABLED="false", SIMILARITY__ENABLED="false")
+    photo = server.upload(picture(5)).json["photo_id"]
+    directory = LocalDirectory.open(f"sqlite:///{server.data / 'directory.sqlite'}")
+    (event,) = await directory.events(after=0, limit=1)
+    await directory.park("similarity", event, "The decoder died.")
+    await directory.close()
+    (parked,) = server.get("/events/parked?consumer=similarity").json["parked"]
+    assert parked.pop("parked_at")
+    told = {"position": 1, "kind": "photo.uploaded", "photo_id": photo, "reason": "The decoder died."}
+    assert parked == {**told, "times": 1, "due": False}
+    assert server.post_json("/events/parked/retry", {"consumer": "similarity"}).json == {"retried": 1}
+    assert server.get("/events/parked").json["parked"][0]["due"]
+    assert server.post_json("/events/parked/retry", {"consumer": "deletes"}).json == {"retried": 0}

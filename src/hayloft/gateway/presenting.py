@@ -16,6 +16,7 @@ from hayloft.types import (
     DirectoryStatistics,
     Link,
     Neighbour,
+    ParkedEvent,
     PhotoDetails,
     PhotoId,
     PhotoRecord,
@@ -182,6 +183,19 @@ def similarity(status: SimilarityStatus) -> Json:
         "embedder": status.embedder,
         "embedded": status.embedded,
         "rebuilding": status.rebuilding,
+    }
+
+
+def parked(one: ParkedEvent) -> Json:
+    """An event that was set aside."""
+    return {
+        "position": one.event.position,
+        "kind": one.event.kind.value,
+        "photo_id": one.event.photo,
+        "reason": one.reason,
+        "times": one.times,
+        "parked_at": time_text(one.parked_at_ms),
+        "due": one.due,
     }
 
 

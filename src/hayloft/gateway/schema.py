@@ -258,6 +258,39 @@ class Statistics(BaseModel):
     similarity: SimilarityState | None
 
 
+class ParkedInfo(BaseModel):
+    """An event that a consumer could not deal with."""
+
+    position: int
+    kind: str
+    photo_id: int
+    reason: str
+    times: int
+    """How often it has been set aside."""
+    parked_at: str
+    due: bool
+    """Whether another try has been asked for."""
+
+
+class ParkedList(BaseModel):
+    """A consumer's parked events, oldest first."""
+
+    parked: list[ParkedInfo]
+
+
+class RetryQuestion(BaseModel):
+    """Which parked events to deliver once more: one, or all of a consumer's."""
+
+    consumer: str = Field(max_length=64)
+    position: int | None = Field(default=None, ge=0, lt=1 << 53)
+
+
+class Retried(BaseModel):
+    """How many events will be delivered once more."""
+
+    retried: int
+
+
 class Health(BaseModel):
     """This process is alive."""
 

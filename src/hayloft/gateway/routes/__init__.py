@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 import hayloft
 from hayloft.gateway.gateway import Gateway
-from hayloft.gateway.routes import bare, links, operations, photos, pictures, similar
+from hayloft.gateway.routes import bare, events, links, operations, photos, pictures, similar
 from hayloft.gateway.schema import Error
 from hayloft.wire import asgi
 
@@ -34,7 +34,7 @@ def application(gateway: Gateway) -> FastAPI:
         responses={"default": {"model": Error, "description": "What went wrong."}},
         redoc_url=None,
     )
-    for subject in (photos, links, similar, operations, pictures, bare):
+    for subject in (photos, links, similar, operations, events, pictures, bare):
         app.include_router(subject.router(gateway))
     _document_keys(app)
     return app
