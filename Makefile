@@ -7,7 +7,7 @@ APT_TEST_PACKAGES := chromium libmagic1 rabbitmq-server
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench bench-renditions bench-gallery clean
+.PHONY: help serve test check format bench bench-gallery bench-renditions bench-similarity clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
