@@ -25,8 +25,10 @@ from similarity.disguises import Picture
 from similarity.photos import Photo, read
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
-PARTNERS: Final = 9
-"""Photos kept out of the index, to fill collages."""
+PARTNERS: Final = 8
+"""Other photos at hand for a disguise, to fill a collage."""
+
+WITH_PARTNERS: Final = {"collage", "grid cell"}
 
 T = TypeVar("T")
 
@@ -37,15 +39,13 @@ def main() -> None:
     cv2.setNumThreads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
     collection = read(options.photos, options.seed, options.limit)
-    keep = min(PARTNERS, max(1, len(collection) // 3))
-    partners, collection = collection[:keep], collection[keep:]
     print(f"{len(collection)} photos, seed {options.seed}")
     candidates = _methods(options.model)
     described = {m.name: [m.describe(photo.picture) for photo in collection] for m in candidates}
     for method in candidates:
         method.build(described[method.name])
     copies = next(m for m in candidates if isinstance(m, methods.Copies))
-    _recalls(candidates, collection, [p.picture for p in partners], options)
+    _recalls(candidates, collection, options)
     _look_alikes(copies, collection, described[copies.name])
     _strangers(collection, options)
     _speed(copies, collection, described[copies.name])
@@ -70,20 +70,29 @@ def _methods(model: Path | None) -> list[Any]:
     return [*usual, methods.Embedding(model)] if model else usual
 
 
-def _recalls(
-    candidates: list[Any], collection: list[Photo], partners: list[Picture], options: argparse.Namespace
-) -> None:
+def _disguised(collection: list[Photo], place: int, name: str, seed: int) -> tuple[Picture, list[int]]:
+    """A photo in a disguise, and the places of those that may be in the picture with it."""
+    rng = np.random.default_rng([seed, place, *name.encode()])
+    others = [int(i) for i in rng.permutation(len(collection)) if i != place][:PARTNERS]
+    pictures_of_others = [collection[i].picture for i in others]
+    return disguises.ALL[name](collection[place].picture, rng, pictures_of_others), others
+
+
+def _recalls(candidates: list[Any], collection: list[Photo], options: argparse.Namespace) -> None:
     """The table by disguise, the plot and the sheet of misses."""
     halves: dict[str, list[dict[str, measure.Query]]] = {"tuning": [], "test": []}
     for half, places in zip(
         halves, (range(0, len(collection), 2), range(1, len(collection), 2)), strict=True
     ):
         for place in places[: options.queries]:
-            for name, disguise in disguises.ALL.items():
-                rng = np.random.default_rng([options.seed, place, *name.encode()])
-                seen = disguise(collection[place].picture, rng, partners)
+            for name in disguises.ALL:
+                seen, others = _disguised(collection, place, name, options.seed)
+                partners = others if name in WITH_PARTNERS else []
                 halves[half].append(
-                    {m.name: measure.query(name, place, m.scores(m.describe(seen))) for m in candidates}
+                    {
+                        m.name: measure.query(name, place, partners, m.scores(m.describe(seen)))
+                        for m in candidates
+                    }
                 )
     table: dict[str, dict[str, float]] = {}
     print(
@@ -106,7 +115,7 @@ def _recalls(
             print(f"  as shipped ({SCORE_MIN}): {wrong} false links in {len(test)} queries of all kinds")
     _print_recalls(table)
     pictures.plot(RESULTS / "similarity-recall.png", table)
-    _sheet_of_misses(candidates[0].name, halves["test"], collection, partners, options.seed)
+    _sheet_of_misses(candidates[0].name, halves["test"], collection, options.seed)
 
 
 def _as_linked(queries: list[measure.Query]) -> tuple[dict[str, float], int]:
@@ -132,7 +141,6 @@ def _sheet_of_misses(
     method: str,
     queries: list[dict[str, measure.Query]],
     collection: list[Photo],
-    partners: list[Picture],
     seed: int,
 ) -> None:
     missed = [q[method] for q in queries if not q[method].true_score > 0]

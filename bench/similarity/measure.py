@@ -21,10 +21,10 @@ class Query:
     wrong_photos: NDArray[np.int64]
 
 
-def query(disguise: str, photo: int, scores: NDArray[np.float64]) -> Query:
-    """What the scores of all photos say."""
+def query(disguise: str, photo: int, partners: list[int], scores: NDArray[np.float64]) -> Query:
+    """What the scores of all photos say; ``partners`` may be in the picture too, so they are not wrong."""
     others = scores.copy()
-    others[photo] = -np.inf
+    others[[photo, *partners]] = -np.inf
     worst = np.argsort(-others, kind="stable")[:20]
     worst = worst[np.isfinite(others[worst])]
     return Query(

@@ -135,7 +135,7 @@ VOTES_MIN: Final = 0.05
 LIST_ENTRIES_MAX: Final = 40_000
 """A list longer than this is of a keypoint that is everywhere, and says nothing."""
 
-ENTRIES_COMPARED_MAX: Final = 3_000_000
+ENTRIES_COMPARED_MAX: Final = 2_000_000
 """Entries that one query may compare, most likely words first: bounds its time at any size."""
 
 FRESH_PHOTOS_MAX: Final = 32
