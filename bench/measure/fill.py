@@ -10,9 +10,12 @@ Similarity therefore knows nothing of these photos.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import random
+import time
+import urllib.error
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,6 +44,7 @@ from hayloft.types import (
 )
 from hayloft.types import Sequence as SequenceNumber
 from hayloft.volume import Append, Volume
+from measure import contenders
 from measure.photos import Template, template
 
 BATCH_PHOTOS = 2000
@@ -50,11 +54,30 @@ CONSUMERS = (SIMILARITY_CONSUMER, RENDITIONS_CONSUMER, DELETES_CONSUMER)
 
 def fill(data: Path, groups: Sequence[tuple[range, int]]) -> list[str]:
     """Store photos with these serial numbers and sizes; returns their request targets, in order."""
+    _lay_out(data)
     count = sum(len(serials) for serials, _size in groups)
     directory = DataDirectory(data)
     with directory.lock():
         directory.prepare()
         return asyncio.run(_fill(directory, groups, count))
+
+
+def _lay_out(data: Path) -> None:
+    """Have Hayloft make all its files, by starting it once until similarity answers.
+
+    A consumer whose own files are missing would read the whole log again.
+
+    Raises:
+        ContenderError: similarity did not come up.
+    """
+    deadline = time.monotonic() + contenders.START_SECONDS_MAX
+    with contenders.hayloft(data) as server:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib.error.HTTPError):
+                server.get("/similarity/status")
+                return
+            time.sleep(0.2)
+    raise contenders.ContenderError("similarity did not come up")
 
 
 async def _fill(data: DataDirectory, groups: Sequence[tuple[range, int]], count: int) -> list[str]:

@@ -19,6 +19,9 @@ _HIT = "#2a7f62"
 _MISSED = "#c0392b"
 _COLOURS = {"hayloft": "#2a7f62", "nginx": "#7f8c8d", "raw device": "#c9a227"}
 _WRITES = "#8ecbb2"
+_BESIDE_LINE = 0.3
+"""Bars longer than this have their words right of the line at 1."""
+_PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 
 def draw(file: Path, parts: Sequence[PartResult]) -> None:
@@ -60,7 +63,9 @@ def _targets(axis: Axes, verdicts: Sequence[Verdict]) -> None:
     axis.invert_yaxis()
     for place, verdict, margin in zip(places, verdicts, margins, strict=True):
         text = f"{verdict.value:.3g}{(' ' + verdict.unit).rstrip()} ({verdict.target})"
-        axis.text(margin + 0.03, place, text, va="center", fontsize=9)
+        # To the right of the line at 1 as well, so that the line never runs through the words.
+        left = max(margin, 1) if margin > _BESIDE_LINE else margin
+        axis.text(left + 0.04, place, text, va="center", fontsize=9, bbox=_PLATE)
     axis.set_xlim(0, max(max(margins), 1) * 1.45)
     axis.set_xlabel("times the target is kept (1 = just)")
     axis.set_title("Targets", loc="left")
