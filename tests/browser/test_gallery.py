@@ -313,5 +313,6 @@ def test_keys_are_asked_for_and_remembered(tmp_path, folder, new_page):
             page.get_by_role("button", name="Choose photos").click()
         chosen.value.set_files(folder / "cat.jpg")
         expect(tiles(page)).to_have_count(1)
+        page.goto("about:blank")  # or it would go on asking a server that is gone
     finally:
         server.stop()

@@ -38,7 +38,8 @@ def acknowledged(*outputs: str) -> tuple[set[int], set[int]]:
     return appended, {int(number) for word, number in lines if word == "deleted"}
 
 
-async def check(directory: Path, *outputs: str) -> None:
+async def check(directory: Path, *outputs: str, quiet: bool = True) -> None:
+    """Everything acknowledged is there; ``quiet`` says that nobody appends meanwhile."""
     appended, deleted = acknowledged(*outputs)
     assert appended
     store = LocalStore(directory, store=StoreId("local"))
@@ -51,7 +52,8 @@ async def check(directory: Path, *outputs: str) -> None:
             assert number % 5 == 0
     report = await store.verify(VOLUME)
     assert report.damaged == ()
-    assert report.checked == report.state.needles
+    # The count is taken after the reading, so an appender that is still at work is ahead of it.
+    assert report.checked == report.state.needles if quiet else report.checked <= report.state.needles
     await store.close()
 
 
@@ -100,7 +102,7 @@ async def test_killed_processes_lose_nothing_acknowledged(tmp_path: Path, seed: 
         for victim in victims:
             os.kill(victim.pid, signal.SIGKILL)
             outputs.append(victim.communicate()[0])
-        await check(tmp_path, *outputs)
+        await check(tmp_path, *outputs, quiet=survivor.poll() is not None)
     outputs.append(survivor.communicate()[0])
     assert survivor.returncode == 0
     await check(tmp_path, *outputs)
