@@ -113,6 +113,7 @@ def _recalls(candidates: list[Any], collection: list[Photo], options: argparse.N
             linked, wrong = _as_linked(test)
             table["linked"] = linked
             print(f"  as shipped ({SCORE_MIN}): {wrong} false links in {len(test)} queries of all kinds")
+            _print_wrong([q[method.name] for half in halves.values() for q in half], collection)
     _print_recalls(table)
     pictures.plot(RESULTS / "similarity-recall.png", table)
     _sheet_of_misses(candidates[0].name, halves["test"], collection, options.seed)
@@ -121,6 +122,18 @@ def _recalls(candidates: list[Any], collection: list[Photo], options: argparse.N
 def _as_linked(queries: list[measure.Query]) -> tuple[dict[str, float], int]:
     """What the shipped threshold recalls, and the false links it makes."""
     return measure.recalls(queries, SCORE_MIN), measure.false_links(queries, SCORE_MIN)
+
+
+def _print_wrong(queries: list[measure.Query], collection: list[Photo]) -> None:
+    """Which other photos were linked: a look-alike of one photo returns in many of its disguises."""
+    wrong: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for q in queries:
+        for score, other in zip(q.wrong_scores, q.wrong_photos, strict=True):
+            pair = (collection[q.photo].name, collection[other].name)
+            wrong.setdefault(pair, []).append((float(score), q.disguise))
+    for (name, other_name), found in sorted(wrong.items(), key=lambda item: -len(item[1])):
+        kinds = ", ".join(sorted({kind for _, kind in found}))
+        print(f"    {len(found):3} × {name} ~ {other_name}, up to {max(found)[0]:.2f}: {kinds[:90]}")
 
 
 def _print_recalls(table: dict[str, dict[str, float]]) -> None:
@@ -148,10 +161,8 @@ def _sheet_of_misses(
     shown = []
     for q in missed[:48]:
         original = collection[q.photo].picture
-        rng = np.random.default_rng([seed, q.photo, *q.disguise.encode()])
-        shown.append(
-            (f"missed: {q.disguise}", original, disguises.ALL[q.disguise](original, rng, partners))
-        )
+        seen, _ = _disguised(collection, q.photo, q.disguise, seed)
+        shown.append((f"missed: {q.disguise}", original, seen))
     pictures.sheet(RESULTS / "similarity-missed.png", shown)
 
 

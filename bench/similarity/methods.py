@@ -93,7 +93,7 @@ class Hash:
     def scores(self, query: NDArray[np.uint8]) -> Scores:
         """Minus the distance of the nearest orientation."""
         distances = np.bitwise_count(query[:, None] ^ self.hashes[None]).sum(axis=2).min(axis=0)
-        return -distances.astype(np.float64)
+        return np.asarray(-distances.astype(np.float64))
 
 
 def phash(picture: Picture) -> NDArray[np.uint8]:
