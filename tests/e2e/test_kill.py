@@ -15,6 +15,7 @@ import pytest
 
 from hayloft.assembly.verify import Fault, verify
 from hayloft.config import Settings
+from hayloft.directory.local import LocalDirectory
 from served import picture
 
 ROUNDS = 5
@@ -93,8 +94,22 @@ def test_every_acknowledged_photo_survives_sigkill_under_load(start_server):
         cursor = page["next_cursor"]
     assert set(kept) - unsure <= listed
     assert not listed & set(deleted)
+    asyncio.run(interrupted_deletions_finished(server))
     assert server.stop() == 0
     check_with_verify(server, set(kept) | set(deleted))
+
+
+async def interrupted_deletions_finished(server, *, seconds_max=90.0):
+    """Wait until ingest has followed the event log to its end: it finishes what a kill interrupted."""
+    directory = LocalDirectory.open(f"sqlite:///{server.data / 'directory.sqlite'}")
+    try:
+        last = (await directory.statistics()).last_event
+        deadline = time.monotonic() + seconds_max
+        while await directory.position("deletes") < last:
+            assert time.monotonic() < deadline, server.log
+            await asyncio.sleep(0.1)
+    finally:
+        await directory.close()
 
 
 def check_with_verify(server, acknowledged):
