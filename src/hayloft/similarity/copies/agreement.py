@@ -135,7 +135,7 @@ def _look(overlay: _Overlay, alignment: Alignment, view: View, swapped: bool) ->
         closeness=float(np.median(correlation[agrees & inside])),
         unbroken=agreed / judged,
         share=_share(overlay, agrees & inside),
-        continues=_continues(overlay, solid),
+        continues=_continues(overlay, solid, inside),
         regions=(regions[1], regions[0]) if swapped else regions,
     )
 
@@ -277,12 +277,31 @@ def _share(overlay: _Overlay, agrees: Mask) -> float:
     return min(1.0, max(shares))
 
 
-def _continues(overlay: _Overlay, agrees: Mask) -> float:
-    """How much of each photo's edges the other's scene crosses, as a share; the lesser of both."""
+def _continues(overlay: _Overlay, agrees: Mask, inside: Mask) -> float:
+    """How much of a frame's edges the other photo's scene crosses although it should not, as a share.
+
+    A scene may go on beyond one photo's edges, if that photo lies in the other as a whole: it is a
+    crop. Not beyond the edges of both, and not beyond those of a photo of which a good part is missing
+    in the other.
+    """
     back = np.linalg.inv(overlay.matrix)
+    seen = _seen_from_source(overlay, agrees)
     beyond_over = _crossed(overlay.under, agrees, overlay.source.shape, overlay.matrix)
-    beyond_under = _crossed(overlay.source, _seen_from_source(overlay, agrees), overlay.under.shape, back)
-    return min(beyond_over, beyond_under)
+    beyond_under = _crossed(overlay.source, seen, overlay.under.shape, back)
+    lacks_over = _lacks(overlay.source, _seen_from_source(overlay, inside))
+    lacks_under = _lacks(overlay.under, inside)
+    return max(min(beyond_over, beyond_under), beyond_over * lacks_over, beyond_under * lacks_under)
+
+
+def _lacks(picture: Image, inside: Mask) -> float:
+    """0 if what a photo shows lies within the outline of what agrees, 1 if a good part does not."""
+    shows = _shows(picture)
+    share = int((shows & inside).sum()) / max(int(shows.sum()), 1)
+    if share < thresholds.CONTAINER_SHARE_MAX:
+        # A collage or a screen holds much besides, and a photo cut to its cell goes on beyond its rim.
+        return 0.0
+    whole, part = thresholds.WHOLE_SHARE_MIN, thresholds.PART_SHARE_MAX
+    return min(1.0, max(0.0, (whole - share) / (whole - part)))
 
 
 def _seen_from_source(overlay: _Overlay, mask: Mask) -> Mask:

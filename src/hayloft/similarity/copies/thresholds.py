@@ -110,6 +110,14 @@ CONTINUES_LOSS: Final = 0.025
 Disguises lie at 0.00, collages included (95th percentile); overlapping frames at 0.02 and more.
 """
 
+WHOLE_SHARE_MIN: Final = 0.76
+PART_SHARE_MAX: Final = 0.66
+CONTAINER_SHARE_MAX: Final = 0.42
+"""Share of what a photo shows within the outline of what agrees, from which it lies in the other as a
+whole, and up to which a part of it is missing there; below the last one it is a collage or a screen
+with the other in it, not a part of it.
+"""
+
 CLOSENESS_LOSS: Final = {"plain": 0.12, "blurred": 0.12, "lines": 0.25}
 UNBROKEN_LOSS: Final = 0.35
 POINTS_ENOUGH: Final = 12
