@@ -124,7 +124,8 @@ def test_full_volumes_are_left_for_new_ones_and_no_client_notices(start_server):
         thread.join()
     assert not failures
     assert len(kept) == 100
-    assert len({photo >> 32 for photo in kept}) > 3
+    # More than the workers' first two; how many more depends on which worker took which photo.
+    assert len({photo >> 32 for photo in kept}) > 2
     for photo, data in kept.items():
         assert server.get(f"/photo/{photo}").body == data
     volumes = server.get("/stats").json["stores"][0]["volumes"]
