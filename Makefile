@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-APT_TEST_PACKAGES := chromium libmagic1 rabbitmq-server
+APT_TEST_PACKAGES := chromium curl e2fsprogs libmagic1 rabbitmq-server
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help

@@ -22,6 +22,7 @@ SAMPLES = [
 
 pytestmark = [
     pytest.mark.timeout(300),
+    pytest.mark.on_request,
     pytest.mark.skipif(
         "HAYLOFT_SCREENSHOTS" not in os.environ, reason="only made where HAYLOFT_SCREENSHOTS says"
     ),

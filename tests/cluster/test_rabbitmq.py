@@ -8,19 +8,17 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import pika
 import pytest
 
-pika = pytest.importorskip("pika")
-pytest.importorskip("aio_pika")
-
-from cluster.rabbitmq_node import EPMD, SERVER, RabbitNode  # noqa: E402
-from hayloft.errors import RoleUnavailable  # noqa: E402
-from hayloft.events.consumer import EventConsumer, Persistence  # noqa: E402
-from hayloft.events.rabbitmq.dead_letters import DeadLetters  # noqa: E402
-from hayloft.events.rabbitmq.relay import CONSUMER, OutboxRelay  # noqa: E402
-from hayloft.events.rabbitmq.source import RabbitEventSource  # noqa: E402
-from hayloft.testing.memory import MemoryDirectory  # noqa: E402
-from hayloft.types import Event, EventKind, PhotoId  # noqa: E402
+from cluster.rabbitmq_node import EPMD, SERVER, RabbitNode
+from hayloft.errors import RoleUnavailable
+from hayloft.events.consumer import EventConsumer, Persistence
+from hayloft.events.rabbitmq.dead_letters import DeadLetters
+from hayloft.events.rabbitmq.relay import CONSUMER, OutboxRelay
+from hayloft.events.rabbitmq.source import RabbitEventSource
+from hayloft.testing.memory import MemoryDirectory
+from hayloft.types import Event, EventKind, PhotoId
 
 pytestmark = pytest.mark.skipif(
     not SERVER.exists() or EPMD is None, reason="Debian's rabbitmq-server is not installed"

@@ -74,7 +74,7 @@ def test_help_imports_nothing_heavy():
         "from hayloft.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'aiohttp', 'fastapi', 'numpy', 'cv2', 'sqlalchemy', 'granian', 'PIL'}\n"
+        "heavy = {'aiohttp', 'fastapi', 'numpy', 'cv2', 'sqlalchemy', 'uvicorn', 'PIL'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
