@@ -26,6 +26,7 @@ from hayloft.types import (
     parse_cookie,
 )
 from hayloft.wire import needles
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.session import Patience, Session
 
 PATIENCE: Final = Patience(connect_seconds=0.25, total_seconds=1.0, attempts=1)
@@ -52,8 +53,9 @@ class CacheClient:
         uds: Path | None = None,
         patience: Patience | None = None,
         secret: bytes | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience or PATIENCE, secret=secret)
+        self._session = Session(url, uds=uds, patience=patience or PATIENCE, secret=secret, breaker=breaker)
 
     async def get(
         self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG

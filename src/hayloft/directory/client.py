@@ -39,6 +39,7 @@ from hayloft.types import (
     VolumeId,
     volume_name,
 )
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.details import details_to_json
 from hayloft.wire.session import Patience, Session
 
@@ -52,8 +53,16 @@ class DirectoryClient:
     Every method raises RoleUnavailable when the directory does not answer.
     """
 
-    def __init__(self, url: str, *, uds: Path | None = None, patience: Patience | None = None) -> None:
-        self._session = Session(url, uds=uds, patience=patience)
+    def __init__(
+        self,
+        url: str,
+        *,
+        uds: Path | None = None,
+        patience: Patience | None = None,
+        secret: bytes | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._session = Session(url, uds=uds, patience=patience, secret=secret, breaker=breaker)
         self._commits: Batcher[NewPhoto, Committed] = Batcher(
             self._commit_all, size_max=COMMIT_BATCH_PHOTOS_MAX
         )

@@ -13,6 +13,7 @@ from hayloft import limits
 from hayloft.clock import Clock, SystemClock
 from hayloft.errors import RoleUnavailable
 from hayloft.types import AlternateKey, MadePicture, PhotoDetails, PhotoId
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.details import details_from_json
 from hayloft.wire.session import Answer, Patience, Session
 
@@ -36,10 +37,19 @@ class RenditionsClient:
         *,
         uds: Path | None = None,
         patience: Patience | None = None,
+        secret: bytes | None = None,
+        breaker: Breaker | None = None,
         start_seconds_max: float = START_SECONDS_MAX,
         clock: Clock | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience or PATIENCE, peer="The renditions role")
+        self._session = Session(
+            url,
+            uds=uds,
+            patience=patience or PATIENCE,
+            peer="The renditions role",
+            secret=secret,
+            breaker=breaker,
+        )
         self._start_seconds_max = start_seconds_max
         self._clock = clock or SystemClock()
 

@@ -16,6 +16,7 @@ from hayloft.types import (
     SimilarityStatus,
     Verdict,
 )
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.session import Patience, Session
 
 
@@ -23,9 +24,17 @@ class SimilarityClient:
     """The similarity service at ``url``, or at the Unix socket ``uds`` when given."""
 
     def __init__(
-        self, url: str = "http://localhost", *, uds: Path | None = None, patience: Patience | None = None
+        self,
+        url: str = "http://localhost",
+        *,
+        uds: Path | None = None,
+        patience: Patience | None = None,
+        secret: bytes | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience, peer="The similarity role")
+        self._session = Session(
+            url, uds=uds, patience=patience, peer="The similarity role", secret=secret, breaker=breaker
+        )
 
     async def similar(
         self, photo: PhotoId, *, k: int, score_min: float = 0.0, relation: Relation | None = None

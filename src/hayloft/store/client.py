@@ -31,6 +31,7 @@ from hayloft.types import (
     volume_of,
 )
 from hayloft.wire import needles
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.session import Patience, Session
 
 WHOLE_VOLUME: Final = Patience(total_seconds=3600.0, attempts=1)
@@ -49,9 +50,17 @@ class RemoteNeedle:
 class StoreClient:
     """The store at ``url``, or at the Unix socket ``uds`` when given."""
 
-    def __init__(self, url: str, *, uds: Path | None = None, patience: Patience | None = None) -> None:
-        self._session = Session(url, uds=uds, patience=patience)
-        self._long_session = Session(url, uds=uds, patience=WHOLE_VOLUME)
+    def __init__(
+        self,
+        url: str,
+        *,
+        uds: Path | None = None,
+        patience: Patience | None = None,
+        secret: bytes | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._session = Session(url, uds=uds, patience=patience, secret=secret, breaker=breaker)
+        self._long_session = Session(url, uds=uds, patience=WHOLE_VOLUME, secret=secret)
 
     async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
         """Append a needle; it is on the peer's stable storage when this returns."""

@@ -1,8 +1,9 @@
 """The one HTTP client between roles: pooled connections, timeouts, retries, errors with their types.
 
 A ``Session`` speaks to one peer, over TCP or a Unix socket. Requests that are safe to repeat are repeated
-a bounded number of times, with jitter, when the peer did not answer; others never are. The id of the
-request being answered travels along. It knows nothing of what the roles say to each other.
+a bounded number of times, with jitter, when the peer did not answer; others never are. A peer that keeps
+not answering is left alone for a while, where a breaker is given. The id of the request being answered
+travels along. It knows nothing of what the roles say to each other.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any, Final, Self
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from hayloft.errors import RoleUnavailable
+from hayloft.errors import HayloftError, RoleUnavailable
 from hayloft.wire.asgi import REQUEST_ID, request_id_variable
 from hayloft.wire.authentication import signing
+from hayloft.wire.breaker import Breaker
 from hayloft.wire.errors import from_response
 
 CONNECTIONS_MAX: Final = 64
@@ -59,7 +61,8 @@ class Session:
     """A connection pool to one peer at ``url``, or at the Unix socket ``uds`` when given.
 
     ``peer`` is what the peer is called in messages, which may reach a client; by default its address.
-    With ``secret`` every request is signed (``wire.authentication``).
+    With ``secret`` every request is signed (``wire.authentication``). While ``breaker`` is open, requests
+    fail at once; only a peer that does not answer opens it, never one that answers with an error.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class Session:
         patience: Patience | None = None,
         peer: str = "",
         secret: bytes | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._peer = peer or self.url
         self._uds = uds
         self._patience = patience or Patience()
         self._signing = (signing(secret),) if secret is not None else ()
+        self._breaker = breaker
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,17 +113,27 @@ class Session:
 
         Raises:
             HayloftError: what the peer answered, with its type.
-            RoleUnavailable: the peer did not answer, or not in time.
+            RoleUnavailable: the peer did not answer, or not in time, or has not for so long that it was
+                not asked.
         """
         if repeatable is None:
             repeatable = method in SAFE_METHODS
         attempts = self._patience.attempts if repeatable else 1
         for attempt in range(attempts):
+            if self._breaker is not None and not self._breaker.allows():
+                raise RoleUnavailable(f"{self._peer} has not answered lately.")
             try:
-                return await self._send(method, path, query, body, data, headers)
+                answer = await self._send(method, path, query, body, data, headers)
+            except HayloftError:
+                self._heard(answered=True)
+                raise
             except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+                self._heard(answered=False)
                 if attempt + 1 == attempts:
                     raise RoleUnavailable(f"{self._peer} does not answer.") from failure
+            else:
+                self._heard(answered=True)
+                return answer
             await asyncio.sleep(self._pause_seconds(attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -149,6 +164,14 @@ class Session:
             if response.status >= 400:
                 raise from_response(response.status, received, response.headers)
             return Answer(status=response.status, headers=response.headers, body=received)
+
+    def _heard(self, *, answered: bool) -> None:
+        if self._breaker is None:
+            return
+        if answered:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed()
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
