@@ -32,18 +32,23 @@ class Photo:
 
 def read(folder: Path | None, seed: int, limit: int) -> list[Photo]:
     """The folder's photos in an order that the seed makes, at most ``limit``, or the packaged samples."""
-    paths = sorted(p for p in folder.rglob("*") if _may_be_photo(p)) if folder else []
-    if not paths:
+    files = paths(folder) if folder else []
+    if not files:
         return _samples()
-    order = np.random.default_rng(seed).permutation(len(paths))
+    order = np.random.default_rng(seed).permutation(len(files))
     photos: list[Photo] = []
     for i in order:
         if len(photos) == limit:
             break
-        picture = cv2.imread(str(paths[i]), cv2.IMREAD_COLOR)
+        picture = cv2.imread(str(files[i]), cv2.IMREAD_COLOR)
         if picture is not None and min(picture.shape[:2]) >= 100:
-            photos.append(_photo(paths[i].name, paths[i].parent.name, np.asarray(picture, dtype=np.uint8)))
+            photos.append(_photo(files[i].name, files[i].parent.name, np.asarray(picture, dtype=np.uint8)))
     return photos
+
+
+def paths(folder: Path) -> list[Path]:
+    """The files below a folder that may be photos, in order."""
+    return sorted(path for path in folder.rglob("*") if _may_be_photo(path))
 
 
 def _may_be_photo(path: Path) -> bool:

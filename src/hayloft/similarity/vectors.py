@@ -164,11 +164,9 @@ class VectorIndex:
         """
         if not name:
             return None
-        index: Any = Index.restore(self._folder / name, view=view)
-        if index is None or index.ndim != self._dimensions:
+        index = restored(self._folder / name, view=view)
+        if index.ndim != self._dimensions:
             raise ValueError(f"{name} is not an index of {self._dimensions} dimensions")
-        # A file does not keep how thorough searches in it are.
-        index.expansion_add, index.expansion_search = EXPANSION_ADD, EXPANSION_SEARCH
         return index
 
     def _merge(self) -> None:
@@ -232,20 +230,41 @@ class VectorIndex:
                 path.unlink()
 
     def _empty(self) -> Any:
-        return Index(
-            ndim=self._dimensions,
-            metric="cos",
-            dtype="f16",
-            connectivity=CONNECTIVITY,
-            expansion_add=EXPANSION_ADD,
-            expansion_search=EXPANSION_SEARCH,
-        )
+        return empty(self._dimensions)
 
     def _base_size(self) -> int:
         return 0 if self._base is None else len(self._base)
 
     def _in_base(self, photo: int) -> bool:
         return self._base is not None and photo not in self._dead and photo in self._base
+
+
+def empty(
+    dimensions: int, *, connectivity: int = CONNECTIVITY, expansion_add: int = EXPANSION_ADD
+) -> Any:
+    """A usearch index with nothing in it."""
+    return Index(
+        ndim=dimensions,
+        metric="cos",
+        dtype="f16",
+        connectivity=connectivity,
+        expansion_add=expansion_add,
+        expansion_search=EXPANSION_SEARCH,
+    )
+
+
+def restored(path: Path, *, view: bool) -> Any:
+    """The index in a file, memory-mapped (``view``) or read.
+
+    Raises:
+        ValueError: it is no index.
+    """
+    index: Any = Index.restore(path, view=view)
+    if index is None:
+        raise ValueError(f"{path.name} is not an index")
+    # A file does not keep how thorough searches in it are.
+    index.expansion_add, index.expansion_search = EXPANSION_ADD, EXPANSION_SEARCH
+    return index
 
 
 def _search(index: Any, vector: Vector, k: int) -> list[tuple[PhotoId, float]]:

@@ -75,8 +75,8 @@ async def test_onnx_prepares_runs_and_normalises_as_the_sidecar_says(model: Path
 async def test_views_that_wait_together_are_one_batch(model: Path) -> None:
     embedder = OnnxEmbedder(model)
     batches: list[int] = []
-    embed = embedder._embed
-    embedder._embed = lambda views: batches.append(len(views)) or embed(views)
+    embed = embedder.embed_now
+    embedder.embed_now = lambda views: batches.append(len(views)) or embed(views)
     views = [bytes([value]) * (SIDE * SIDE * 3) for value in range(20)]
     together = await asyncio.gather(*(embedder.embed(view) for view in views))
     assert batches == [16, 4]

@@ -106,7 +106,7 @@ class OnnxEmbedder:
             batch, self._waiting = self._waiting[:BATCH_VIEWS_MAX], self._waiting[BATCH_VIEWS_MAX:]
             views = [view for view, _ in batch]
             try:
-                vectors = await loop.run_in_executor(self._thread, self._embed, views)
+                vectors = await loop.run_in_executor(self._thread, self.embed_now, views)
             except Exception as failure:
                 for _, future in batch:
                     if not future.done():
@@ -116,7 +116,8 @@ class OnnxEmbedder:
                     if not future.done():
                         future.set_result(vector)
 
-    def _embed(self, views: list[bytes]) -> NDArray[np.float32]:
+    def embed_now(self, views: list[bytes]) -> NDArray[np.float32]:
+        """``float32[n, dimensions]`` of unit length, of ``n`` views, on the calling thread."""
         side = self._sidecar.side
         pixels = np.stack([np.frombuffer(view, np.uint8).reshape(side, side, 3) for view in views])
         mean, std = (np.asarray(v, np.float32) for v in (self._sidecar.mean, self._sidecar.std))
@@ -144,7 +145,7 @@ class OnnxEmbedder:
         """Run the model once: a sidecar that does not fit is found at start, not at the first photo."""
         side = self._sidecar.side
         try:
-            return int(self._embed([bytes(side * side * 3)]).shape[1])
+            return int(self.embed_now([bytes(side * side * 3)]).shape[1])
         except Exception as failure:
             raise InvalidRequest(f"The model does not run as its sidecar says: {failure}") from failure
 
