@@ -24,7 +24,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from measure import cold, machine, memory, million, opening, paper, reads, report, scale, uploads
+from measure import cold, ingest, machine, memory, million, opening, paper, reads, report, scale, uploads
 from measure.bench import DISK_BYTES_MAX, GIB, Bench
 from measure.contenders import ContenderError
 from measure.load import LoadError
@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 PARTS: dict[str, Callable[[Bench], PartResult]] = {
     "reads": reads.run,
     "uploads": uploads.run,
+    "ingest": ingest.run,
     "cold": cold.run,
     "memory": memory.run,
     "opening": opening.run,
@@ -62,6 +63,7 @@ def main() -> int:
         console=console,
         rounds=3 if options.quick else options.rounds,
         seconds=1 if options.quick else options.seconds,
+        photos=options.photos,
     )
     return _run(bench, options)
 
@@ -72,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small collections, short rounds: a trial")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each contender (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of each round (default 3)")
+    parser.add_argument("--photos", type=Path, help="a folder of JPEGs to ingest, instead of made ones")
     parser.add_argument("--out", type=Path, help="where the results go")
     options = parser.parse_args()
     options.only = options.only.split(",")

@@ -28,6 +28,8 @@ class Bench:
     rounds: int
     seconds: int
     """Length of one round of one contender."""
+    photos: Path | None = None
+    """A folder of photos that are ingested where a part ingests any; None for made ones."""
     disk_bytes_peak: int = 0
     _part: str = field(default="", init=False)
 
