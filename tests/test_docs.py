@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hayloft.cli.application import app
 from hayloft.cli.reference import Page, page_text
-from hayloft.cli.serve import flags
+from hayloft.cli.setting_flags import flags
 from hayloft.errors import ERRORS_BY_CODE
 from hayloft.gateway.metrics import Metrics
 from hayloft.gateway.reference import openapi

@@ -128,35 +128,23 @@ class CacheSettings(BaseModel):
     """How often what has expired is cleared away."""
 
 
-class Settings(BaseSettings):
-    """Everything that a user may change about one Hayloft server."""
+class ServiceSettings(BaseSettings):
+    """What any server must know of itself, and where settings come from."""
 
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,  # they are the help of ``hayloft serve``
+        use_attribute_docstrings=True,  # they are the help of the commands
         env_prefix="HAYLOFT_",
         env_nested_delimiter="__",
     )
 
-    data: Path = Path("hayloft-data")
-    """Directory that holds everything Hayloft keeps."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65_535)
     """Port to listen on."""
-    workers: int = Field(default_factory=default_workers, gt=0, le=64)
-    """Gateway worker processes."""
-    public_url: str | None = None
-    """Where clients reach this server, if not at its own address: links are made from it."""
-    api_keys: tuple[str, ...] = ()
-    """Keys that clients must show; none means that everyone may do everything."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
-    upload: UploadSettings = UploadSettings()
-    volume: VolumeSettings = VolumeSettings()
-    similarity: SimilaritySettings = SimilaritySettings()
-    renditions: RenditionSettings = RenditionSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -170,6 +158,28 @@ class Settings(BaseSettings):
         """Flags first, then the environment, then the file."""
         path = Path(os.environ.get("HAYLOFT_CONFIG", "hayloft.toml"))
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path))
+
+
+class GatewaySettings(ServiceSettings):
+    """What a gateway must know, whatever is behind it."""
+
+    workers: int = Field(default_factory=default_workers, gt=0, le=64)
+    """Gateway worker processes."""
+    public_url: str | None = None
+    """Where clients reach this server, if not at its own address: links are made from it."""
+    api_keys: tuple[str, ...] = ()
+    """Keys that clients must show; none means that everyone may do everything."""
+    upload: UploadSettings = UploadSettings()
+    renditions: RenditionSettings = RenditionSettings()
+
+
+class Settings(GatewaySettings):
+    """Everything that a user may change about one Hayloft server with everything in it."""
+
+    data: Path = Path("hayloft-data")
+    """Directory that holds everything Hayloft keeps."""
+    volume: VolumeSettings = VolumeSettings()
+    similarity: SimilaritySettings = SimilaritySettings()
 
     @property
     def volumes_writable(self) -> int:

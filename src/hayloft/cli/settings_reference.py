@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hayloft.cli.output import bytes_text
-from hayloft.cli.serve import Flag, flags
+from hayloft.cli.setting_flags import Flag, flags
 
 HEAD: Final = """# Settings
 

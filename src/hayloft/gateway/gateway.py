@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from hayloft.clock import Clock, SystemClock
-from hayloft.config import Settings
+from hayloft.config import GatewaySettings
 from hayloft.gateway.access import Access
 from hayloft.gateway.budget import Budget
 from hayloft.gateway.conditions import EntityTags
@@ -41,7 +41,7 @@ class Gateway:
         directory: Directory,
         stores: Mapping[StoreId, Store],
         similarity: Similarity | None,
-        settings: Settings,
+        settings: GatewaySettings,
         secret: bytes,
         worker: str,
         renditions: Renditions | None = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hayloft.cli.failure import Complaint
-from hayloft.cli.serve import flags, settings_from
+from hayloft.cli.setting_flags import flags, settings_from
 from hayloft.config import Settings
 
 
@@ -31,7 +31,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(monkeypatch):
     monkeypatch.setenv("HAYLOFT_PORT", "2")
     monkeypatch.setenv("HAYLOFT_WORKERS", "2")
     monkeypatch.setenv("HAYLOFT_UPLOAD__BYTES_MAX", "2")
-    settings = settings_from({"port": 3, "upload_memory_bytes_max": 3})
+    settings = settings_from({"port": 3, "upload_memory_bytes_max": 3}, Settings)
     assert (settings.port, settings.workers, settings.host) == (3, 2, "a")
     assert settings.upload.model_dump() == {"bytes_max": 2, "memory_bytes_max": 3, "pixels_max": 1}
 
@@ -60,7 +60,7 @@ def test_flags_reach_the_server(hayloft, monkeypatch):
 )
 def test_a_wrong_value_is_named_by_its_flag(given, named):
     with pytest.raises(Complaint) as raised:
-        settings_from(given)
+        settings_from(given, Settings)
     assert raised.value.message.startswith(named)
 
 
