@@ -186,7 +186,10 @@ function keys(zoom, go) {
   };
   addEventListener("keydown", (event) => {
     if (event.target.closest?.("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-    actions[event.key]?.();
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault(); // Escape would also stop the way back to the grid that it starts.
+    action();
   });
 }
 
