@@ -1,18 +1,16 @@
 """What every child process of ``serve`` does first and last: its orders, its signals, its end.
 
 The supervisor hands a child its orders in one environment variable and its lock by inheritance. A child
-leaves Ctrl-C to the supervisor, stops in an orderly way on SIGTERM, and gets that signal from the kernel
-should the supervisor die without having sent it.
+leaves Ctrl-C to the supervisor and stops in an orderly way on SIGTERM, which it also gets when the
+supervisor dies.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -25,9 +23,6 @@ from hayloft.config import Settings
 
 ORDERS: Final = "HAYLOFT_CHILD_ORDERS"
 
-_PR_SET_PDEATHSIG: Final = 1
-"""prctl(2): the signal that a process gets when its parent dies."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
@@ -37,8 +32,6 @@ class Orders:
     port: int
     """The port that is listened on, the settings' 0 resolved."""
     name: str
-    supervisor: int
-    """The supervisor's process id."""
 
     @property
     def data(self) -> DataDirectory:
@@ -52,7 +45,6 @@ class Orders:
                 "settings": self.settings.model_dump(mode="json"),
                 "port": self.port,
                 "name": self.name,
-                "supervisor": self.supervisor,
             }
         )
 
@@ -71,16 +63,8 @@ def run_child(main: Main) -> None:
     """Be a child process of ``serve``: carry out ``main`` with this process's orders."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders = Orders.from_environment()
-    die_with_parent(orders.supervisor)
     configure_logs(orders.settings.log_level, process=orders.name)
     uvloop.run(_until_told(main, orders))
-
-
-def die_with_parent(parent: int) -> None:
-    """Get SIGTERM when the supervisor is gone, or end at once if it is gone already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(0)
 
 
 async def _until_told(main: Main, orders: Orders) -> None:

@@ -8,7 +8,6 @@ it at once. If it is killed itself, its children stop by themselves.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -22,7 +21,7 @@ from hayloft import limits
 from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
-from hayloft.assembly.supervisor import Child, Command, stop
+from hayloft.assembly.supervisor import Child, Command, python, stop
 from hayloft.config import Settings
 from hayloft.errors import Conflict, HayloftError, RoleUnavailable
 
@@ -83,14 +82,14 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
 def _command(
     module: str, name: str, settings: Settings, data: DataDirectory, port: int, lock: int
 ) -> Command:
-    orders = Orders(settings=settings, port=port, name=name, supervisor=os.getpid())
+    orders = Orders(settings=settings, port=port, name=name)
     environment = {
         ORDERS: orders.to_environment(),
         "PROMETHEUS_MULTIPROC_DIR": str(data.metrics),
     }
     return Command(
         name=name,
-        module=f"hayloft.assembly.{module}",
+        arguments=python(f"hayloft.assembly.{module}"),
         environment=environment,
         descriptors=(lock,),
     )
