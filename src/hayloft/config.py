@@ -64,8 +64,9 @@ class SimilaritySettings(BaseModel):
     """Whether photos are fingerprinted and linked at all."""
     processes: int = Field(default=1, gt=0)
     """Processes that decode and describe photos."""
-    embedder: str = "builtin"
-    """What says which photos look alike: ``builtin``, ``onnx:PATH`` of a model, or ``none``."""
+    embedder: str | None = None
+    """What says which photos look alike: ``builtin``, the name of a model that was added, ``onnx:PATH`` of
+    another one, or ``none``. When not given, it is what ``hayloft models use`` chose; at first ``builtin``."""
     embedder_threads: int = Field(default=1, gt=0)
     """Threads that a model runs on."""
 

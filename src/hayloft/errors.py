@@ -13,13 +13,15 @@ Grouped by what the caller can do about them; each leaf has a stable ``code`` an
     │   ├── PreconditionFailed        412 precondition_failed
     │   ├── UnsupportedMedia          415 unsupported_media_type
     │   ├── RangeNotSatisfiable       416 range_not_satisfiable
-    │   └── Truncated                 422 photo_truncated
+    │   ├── Truncated                 422 photo_truncated
+    │   └── SearchNotConfigured       501 search_not_configured
     ├── LimitExceeded            the request is too big; make it smaller
     │   ├── UploadTooLarge            413 upload_too_large
     │   └── ImageTooLarge             413 image_too_large
     ├── NotFound                 nothing is there
     │   ├── PhotoNotFound             404 photo_not_found
     │   ├── VolumeNotFound            404 volume_not_found
+    │   ├── ModelNotFound             404 model_not_found
     │   └── RouteNotFound             404 not_found
     ├── Gone                     something was there and never comes back
     │   └── PhotoDeleted              410 photo_deleted
@@ -141,6 +143,13 @@ class Truncated(Invalid):
     status = 422
 
 
+class SearchNotConfigured(Invalid):
+    """The embedder in use knows no words."""
+
+    code = "search_not_configured"
+    status = 501
+
+
 class LimitExceeded(HayloftError):
     """The request is bigger than is allowed."""
 
@@ -175,6 +184,12 @@ class VolumeNotFound(NotFound):
     """There is no such volume."""
 
     code = "volume_not_found"
+
+
+class ModelNotFound(NotFound):
+    """There is no such model."""
+
+    code = "model_not_found"
 
 
 class RouteNotFound(NotFound):

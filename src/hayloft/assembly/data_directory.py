@@ -10,6 +10,7 @@ uses it; child processes inherit the lock, so it is held until the last of them 
         secret              32 random bytes: keys of the entity tags
         directory.sqlite    photos, volumes, the event log
         similarity.sqlite   fingerprints and links
+        models/             trained models that were added, and which is in use
         similarity/         indexes made from them; can be removed while no server runs
         volumes/            the photos themselves (docs/FORMAT.md)
         run/                sockets and counters of the running server; emptied when one starts
@@ -58,6 +59,7 @@ class DataDirectory:
         self.volumes = self.path / "volumes"
         self.run = self.path / "run"
         self.metrics = self.run / "metrics"
+        self.models = self.path / "models"
         self.similarity_indexes = self.path / "similarity"
         self.similarity_socket = self.run / "similarity.sock"
         self.renditions_socket = self.run / "renditions.sock"

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hayloft.errors import SearchNotConfigured
 from hayloft.similarity import thresholds
 from hayloft.similarity.decode import Picture, Pixels
 from hayloft.similarity.fingerprint import Fingerprint
@@ -56,11 +57,23 @@ class BuiltinEmbedder:
     dimensions = DIMENSIONS
     view = None
     alike_score_min = thresholds.BUILTIN_ALIKE_SCORE_MIN
-    hint = "the built-in one, by colour and texture; a trained model (onnx:PATH) sees what is in a photo"
+    takes_words = False
+    hint = (
+        "built in, by colour and texture; a trained model sees what is in a photo: hayloft models add, "
+        "hayloft models use"
+    )
 
     async def embed(self, view: bytes) -> Vector:
         """Never called: it asks for no view."""
         raise NotImplementedError
+
+    async def embed_words(self, words: str) -> Vector:  # noqa: ARG002
+        """It knows no words.
+
+        Raises:
+            SearchNotConfigured: always.
+        """
+        raise SearchNotConfigured
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hayloft.errors import InvalidRequest
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
+from hayloft.similarity.embedders.library import BUILTIN, NONE, ModelLibrary
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
 from hayloft.similarity.views import ViewPlan
 
@@ -51,6 +52,19 @@ class Embedder(Protocol):
         """
         ...
 
+    @property
+    def takes_words(self) -> bool:
+        """Whether it can say what words describe, for search."""
+        ...
+
+    async def embed_words(self, words: str) -> NDArray[np.float32]:
+        """``float32[dimensions]`` of unit length, near the photos that the words describe.
+
+        Raises:
+            SearchNotConfigured: it knows no words.
+        """
+        ...
+
     async def close(self) -> None:
         """Release the model."""
         ...
@@ -61,16 +75,25 @@ def made(method: str) -> bool:
     return method.startswith(("builtin/", "onnx/"))
 
 
-def open_embedder(spec: str, *, threads: int = 1) -> Embedder | None:
-    """The embedder that a setting names: ``builtin``, ``onnx:PATH`` or ``none``.
+def open_embedder(
+    spec: str | None, *, threads: int = 1, library: ModelLibrary | None = None
+) -> Embedder | None:
+    """The embedder that a setting names: ``builtin``, ``none``, ``onnx:PATH`` or the name of an added model.
+
+    None is whatever the library says is in use.
 
     Raises:
         InvalidRequest: there is no such embedder, or its files are not right.
+        ModelNotFound: no model of this name has been added.
     """
-    if spec == "none":
+    if spec is None:
+        spec = BUILTIN if library is None else library.in_use()
+    if spec == NONE:
         return None
-    if spec == "builtin":
+    if spec == BUILTIN:
         return BuiltinEmbedder()
     if spec.startswith(ONNX):
         return OnnxEmbedder(Path(spec.removeprefix(ONNX)), threads=threads)
-    raise InvalidRequest(f"There is no embedder {spec!r}: it is builtin, onnx:PATH or none.")
+    if library is None:
+        raise InvalidRequest(f"There is no embedder {spec!r}: it is builtin, onnx:PATH or none.")
+    return OnnxEmbedder(library.model(spec).path, threads=threads)

@@ -10,7 +10,8 @@ prepared and where the vector is. All its keys are optional::
      "layout": "nchw",               # or nhwc
      "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],    # of RGB scaled to 0 … 1
      "pool": "none",                 # mean: over all positions, first: of a sequence (a class token)
-     "alike_score_min": 0.85}
+     "alike_score_min": 0.85,
+     "text": {"model": "clip.text.onnx", …}}             # for search by words, see words.TextSidecar
 
 The recorded name carries the first digits of the model's SHA-256 and of the sidecar's, so that a changed
 model is another model. Views that wait together are run as one batch, in a thread of its own.
@@ -29,8 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hayloft.errors import InvalidRequest, ShuttingDown
+from hayloft.errors import InvalidRequest, SearchNotConfigured, ShuttingDown
 from hayloft.similarity import thresholds
+from hayloft.similarity.embedders.session import open_session, read_file
+from hayloft.similarity.embedders.words import TextEncoder, TextSidecar
 from hayloft.similarity.views import Fit, ViewPlan
 
 Vector = NDArray[np.float32]
@@ -56,6 +59,12 @@ class Sidecar(BaseModel):
     std: Triple = (0.229, 0.224, 0.225)
     pool: Literal["none", "mean", "first"] = "none"
     alike_score_min: float = Field(default=thresholds.MODEL_ALIKE_SCORE_MIN, ge=-1.0, le=1.0)
+    text: TextSidecar | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the other files that belong to the model and lie beside it."""
+        return () if self.text is None else (self.text.model, self.text.tokenizer)
 
 
 class OnnxEmbedder:
@@ -67,9 +76,9 @@ class OnnxEmbedder:
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         sidecar_path = path.with_suffix(".json")
-        content, told = _read(path), (_read(sidecar_path) if sidecar_path.exists() else b"{}")
-        self._sidecar = _parse(told, sidecar_path)
-        self._session = _session(path, content, threads)
+        content, told = read_file(path), (read_file(sidecar_path) if sidecar_path.exists() else b"{}")
+        self._sidecar = parse_sidecar(told, sidecar_path)
+        self._session = open_session(path, content, threads)
         self._input = self._sidecar.input or self._session.get_inputs()[0].name
         self._output = self._sidecar.output or self._session.get_outputs()[0].name
         digest = hashlib.sha256(content + told).hexdigest()[:_DIGITS]
@@ -78,6 +87,7 @@ class OnnxEmbedder:
         self.alike_score_min = self._sidecar.alike_score_min
         self.hint = f"the model {path.name}"
         self.dimensions = self._try()
+        self._text = self._text_encoder(path.parent, threads)
         self._thread = ThreadPoolExecutor(1, "embedder")
         self._waiting: list[tuple[bytes, asyncio.Future[Vector]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -89,6 +99,22 @@ class OnnxEmbedder:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         return await future
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether there is a text encoder beside the image encoder."""
+        return self._text is not None
+
+    async def embed_words(self, words: str) -> Vector:
+        """The vector of what words describe.
+
+        Raises:
+            SearchNotConfigured: there is no text encoder.
+        """
+        if self._text is None:
+            raise SearchNotConfigured
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._text.embed, words)
 
     async def close(self) -> None:
         """Finish the batch that is running; what waits fails."""
@@ -141,6 +167,16 @@ class OnnxEmbedder:
             pooled = features.reshape(len(features), -1)
         return np.asarray(pooled, dtype=np.float32)
 
+    def _text_encoder(self, folder: Path, threads: int) -> TextEncoder | None:
+        if self._sidecar.text is None:
+            return None
+        text = TextEncoder(folder, self._sidecar.text, threads=threads)
+        if text.dimensions != self.dimensions:
+            raise InvalidRequest(
+                f"The two encoders are no pair: vectors of {self.dimensions} and of {text.dimensions} numbers."
+            )
+        return text
+
     def _try(self) -> int:
         """Run the model once: a sidecar that does not fit is found at start, not at the first photo."""
         side = self._sidecar.side
@@ -150,29 +186,13 @@ class OnnxEmbedder:
             raise InvalidRequest(f"The model does not run as its sidecar says: {failure}") from failure
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        raise InvalidRequest(f"The embedder's file {path} cannot be read: {failure.strerror}.") from failure
+def parse_sidecar(told: bytes, path: Path) -> Sidecar:
+    """The sidecar in a file's bytes.
 
-
-def _parse(told: bytes, path: Path) -> Sidecar:
+    Raises:
+        InvalidRequest: it is not right.
+    """
     try:
         return Sidecar(**json.loads(told))
     except (ValueError, TypeError, ValidationError) as failure:
         raise InvalidRequest(f"The sidecar {path} is not right: {failure}") from failure
-
-
-def _session(path: Path, content: bytes, threads: int) -> Any:
-    import onnxruntime  # only who uses a model pays for loading the runtime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as failure:
-        # onnxruntime's own exceptions share no base class of their own.
-        raise InvalidRequest(f"{path} is no model that onnxruntime can run: {failure}") from failure
