@@ -1,8 +1,7 @@
-"""The directory that holds everything one Hayloft server keeps, and the right to use it.
+"""The directory that holds everything one Hayloft server keeps.
 
 ``DataDirectory.prepare`` makes a new one or checks an old one: the format marker (a newer one is refused),
-the database (brought up to date), the secret (made once). ``lock`` is the proof that no other server
-uses it; child processes inherit the lock, so it is held until the last of them is gone.
+the database (brought up to date), the secret (made once).
 
     hayloft-data/
         format.json         what wrote this, and in which format
@@ -18,41 +17,25 @@ uses it; child processes inherit the lock, so it is held until the last of them 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
 import secrets
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import hayloft
-from hayloft.errors import AlreadyServed, Conflict, FormatTooNew
+from hayloft.assembly.locked_directory import SERVER, LockedDirectory, write_durably
+from hayloft.errors import Conflict
 from hayloft.types import VolumeId, parse_volume_name
 
-FORMAT: Final = 1
-"""Of the data directory as a whole. Raised when an older Hayloft could not read what is in it."""
-
 SECRET_BYTES: Final = 32
-
-LOCK_SECONDS_MAX: Final = 5.0
-"""How long the last processes of a server that was killed may take to let go of its directory."""
-_LOCK_POLL_SECONDS: Final = 0.05
 
 _PRIVATE: Final = 0o700
 
 
-class DataDirectory:
+class DataDirectory(LockedDirectory):
     """Paths in a data directory."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-        self.marker = self.path / "format.json"
-        self.lock_file = self.path / "lock"
+        super().__init__(path, kind=SERVER)
         self.secret_file = self.path / "secret"
         self.directory_file = self.path / "directory.sqlite"
         self.similarity_file = self.path / "similarity.sqlite"
@@ -83,24 +66,6 @@ class DataDirectory:
         named = (parse_volume_name(path.stem) for path in self.volumes.glob("lv-*.log"))
         return sorted(volume for volume in named if volume is not None)
 
-    @contextmanager
-    def lock(self) -> Iterator[int]:
-        """Hold the directory; yields the lock's file descriptor, for child processes to inherit.
-
-        Raises:
-            AlreadyServed: another server holds it.
-            Conflict: there is something else in the directory.
-        """
-        self._make()
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._wait_for_lock(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
     def prepare(self) -> None:
         """Make what is missing, check what is there. Call it with the lock held.
 
@@ -114,7 +79,7 @@ class DataDirectory:
         shutil.rmtree(self.run, ignore_errors=True)
         self.metrics.mkdir(mode=_PRIVATE, parents=True)
         if not self.secret_file.exists():
-            _write_durably(self.secret_file, secrets.token_bytes(SECRET_BYTES))
+            write_durably(self.secret_file, secrets.token_bytes(SECRET_BYTES))
         # Child processes know this directory too and need no Alembic, which takes long to import.
         from hayloft.directory import migrations
 
@@ -127,85 +92,3 @@ class DataDirectory:
                 f"{self.directory_file} is lost, but the volumes are here. Bring it back from a backup, "
                 f"or make it anew from them: hayloft rebuild --data {self.path}"
             )
-
-    def _make(self) -> None:
-        if self.path.is_dir() and not self.marker.exists():
-            strangers = [entry.name for entry in self.path.iterdir() if entry.name != "lock"]
-            if strangers:
-                raise Conflict(
-                    f"{self.path} holds other things ({min(strangers)} …) and no Hayloft data; "
-                    "give an empty directory or one that does not exist."
-                )
-        self.path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-
-    def _wait_for_lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + LOCK_SECONDS_MAX
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                holder = _process_in(descriptor)
-                if _is_alive(holder) or time.monotonic() > deadline:
-                    raise AlreadyServed(
-                        f"Another Hayloft server (process {holder or 'unknown'}) is using {self.path}."
-                    ) from None
-            time.sleep(_LOCK_POLL_SECONDS)
-
-    def check_format(self) -> None:
-        """Look at the format marker; write one where there is none.
-
-        Raises:
-            FormatTooNew: a newer Hayloft has written this.
-            Conflict: the marker is damaged.
-        """
-        if not self.marker.exists():
-            written_by = {"format": FORMAT, "hayloft": hayloft.__version__}
-            _write_durably(self.marker, json.dumps(written_by).encode())
-            return
-        try:
-            marker = json.loads(self.marker.read_bytes())
-            found = int(marker["format"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise Conflict(f"{self.marker} is damaged: {error}.") from error
-        if found > FORMAT:
-            raise FormatTooNew(
-                f"{self.path} was written by Hayloft {marker.get('hayloft', 'of a later version')} "
-                f"in format {found}; this version, {hayloft.__version__}, knows formats up to {FORMAT}."
-            )
-
-
-def _process_in(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).decode("ascii", "replace")
-    return int(text) if text.isdigit() else None
-
-
-def _is_alive(process: int | None) -> bool:
-    if process is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        try:
-            os.kill(process, 0)
-        except PermissionError:
-            return True
-        # A killed process stays in the table until its parent looks: state Z in /proc/PID/stat.
-        stat = Path(f"/proc/{process}/stat")
-        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all, and see it on stable storage."""
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

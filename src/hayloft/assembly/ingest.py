@@ -8,14 +8,15 @@ is. Killed at any moment, it goes on from the last event that it acknowledged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from hayloft.assembly import embedded
+from hayloft.assembly.background import background
 from hayloft.assembly.child import Orders, run_child
 from hayloft.assembly.embedded import Roles
 from hayloft.assembly.originals import Originals
@@ -50,7 +51,7 @@ async def main(orders: Orders, stopping: asyncio.Event) -> None:
     """Ingest until ``stopping`` is set."""
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
-        await stack.enter_async_context(_background(_heartbeats(opened)))
+        await stack.enter_async_context(background(_heartbeats(opened)))
         await stack.enter_async_context(_consumer(opened, DELETES_CONSUMER, _finish_deletion(opened)))
         if orders.settings.renditions.enabled:
             await stack.enter_async_context(_renditions(orders, opened))
@@ -125,25 +126,13 @@ async def _consumer(opened: Roles, name: str, handler: Handler, *, loops: int = 
     consumers = [EventConsumer(source, handler, name=name) for _ in range(loops)]
     async with AsyncExitStack() as stack:
         for consumer in consumers:
-            await stack.enter_async_context(_background(consumer.run(), cancel=False))
+            await stack.enter_async_context(background(consumer.run(), cancel=False))
         try:
             yield
         finally:
             for consumer in consumers:
                 consumer.stop()
             await source.close()
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None], *, cancel: bool = True) -> AsyncIterator[None]:
-    """Run ``work`` beside the context; at its end cancel it, or wait for it to finish."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        if cancel:
-            task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _log_state(opened: Roles) -> Callable[[], Awaitable[LogState]]:

@@ -120,7 +120,8 @@ def _sync_milliseconds(place: Path) -> list[float]:
 
 
 def _format(folder: Path) -> Finding:
-    from hayloft.assembly.data_directory import FORMAT, DataDirectory
+    from hayloft.assembly.data_directory import DataDirectory
+    from hayloft.assembly.locked_directory import FORMAT
 
     data = DataDirectory(folder)
     if not data.marker.exists():

@@ -1,0 +1,129 @@
+"""Runs one role as a service of its own: logs, signals, and what every service has around its application.
+
+``run`` is what every role's command calls. SIGTERM or Ctrl-C stops listening, finishes what is in flight,
+and returns; a second one ends at once. ``serve`` puts around an application the cluster's secret (all but
+``/health``, ``/ready`` and ``/metrics`` is for those who know it), readiness and metrics, and a bound on
+the requests in flight, past which callers are told to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import structlog
+import uvloop
+
+from hayloft import limits
+from hayloft.assembly.logs import configure_logs
+from hayloft.assembly.settings import MemberSettings
+from hayloft.errors import HayloftError, Overloaded
+from hayloft.wire.asgi import App, Receive, Scope, Send, request_id_of, send_error
+from hayloft.wire.authentication import OPEN_PATHS, Authenticated
+from hayloft.wire.operations import Operated, Question
+from hayloft.wire.serving import AppServer
+
+OPEN: Final = OPEN_PATHS | {"/metrics"}
+"""What may be asked without the secret: Prometheus cannot sign, and counts give nothing away."""
+
+REQUESTS_IN_FLIGHT_MAX: Final = 1024
+"""Requests that one service answers at the same time: sixteen busy callers with all their connections."""
+
+ABSENCE_PAUSE_SECONDS_MAX: Final = 2.0
+"""The longest pause between two attempts at something that is away."""
+
+S = TypeVar("S", bound=MemberSettings)
+T = TypeVar("T")
+
+Service = Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]
+"""A role at work: opens what it needs, serves until the event is set, closes everything."""
+
+_log = structlog.get_logger(__name__)
+
+
+def run(service: Service[S], settings: S, *, name: str) -> int:
+    """Run a role until it is told to stop; returns the process's exit code.
+
+    Raises:
+        HayloftError: it could not be started.
+    """
+    configure_logs(settings.log_level, process=name)
+    uvloop.run(_until_told(service, settings, name))
+    return 0
+
+
+async def _until_told(service: Service[S], settings: S, name: str) -> None:
+    stopping = asyncio.Event()
+
+    def told() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    _log.info("starting", host=settings.host, port=settings.port)
+    await service(settings, stopping)
+    _log.info("stopped", role=name)
+
+
+@asynccontextmanager
+async def serve(
+    app: App, settings: MemberSettings, *, role: str, ready: Question
+) -> AsyncIterator[AppServer]:
+    """Serve a role's application while the context is open.
+
+    Raises:
+        RoleUnavailable: it could not listen.
+    """
+    bounded = Bounded(Operated(app, role=role, ready=ready), requests_max=REQUESTS_IN_FLIGHT_MAX)
+    key = settings.key()
+    whole: App = bounded if key is None else Authenticated(bounded, [key], open_paths=OPEN)
+    if key is None:
+        _log.warning("no secret is set: whoever reaches this port may do everything", port=settings.port)
+    async with AppServer(whole, host=settings.host, port=settings.port) as server:
+        yield server
+
+
+class Bounded:
+    """The application ``app`` for at most ``requests_max`` requests at a time, operators' not counted."""
+
+    def __init__(self, app: App, *, requests_max: int) -> None:
+        self._app = app
+        self._requests_max = requests_max
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or say that there are too many."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        if self._in_flight >= self._requests_max:
+            busy = Overloaded(retry_after_seconds=limits.RETRY_AFTER_SECONDS)
+            await send_error(send, busy, request_id_of(scope))
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+
+async def until_there(what: str, attempt: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T | None:
+    """What ``attempt`` returns once it works, tried for ever; None when told to stop before that."""
+    pause = 0.1
+    while not stopping.is_set():
+        try:
+            return await attempt()
+        except (HayloftError, OSError) as error:
+            _log.warning("still waiting", what=what, error=getattr(error, "message", repr(error)))
+        try:
+            await asyncio.wait_for(stopping.wait(), pause)
+        except TimeoutError:
+            pause = min(2 * pause, ABSENCE_PAUSE_SECONDS_MAX)
+    return None
