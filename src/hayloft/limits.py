@@ -46,6 +46,15 @@ NAME_BYTES_MAX: Final = 1024
 FREE_SPACE_RESERVE_BYTES: Final = 256 * MIB
 """Free space below which a store refuses appends, so that deletes and the directory still work."""
 
+TRANSFER_BYTES: Final = 8 * MIB
+"""Records that are copied between replicas at once: one write and one sync at the receiver."""
+
+TRANSFER_BYTES_MAX: Final = 80 * MIB
+"""What a store takes at once: the largest photo in its record, which cannot be divided."""
+
+TRANSFER_NEEDLES_MAX: Final = 4096
+"""Needles copied or listed at once, however small: bounds how long the volume's lock is held."""
+
 # Uploads -----------------------------------------------------------------------------------------
 
 UPLOAD_BYTES_MAX: Final = 64 * MIB
@@ -105,6 +114,9 @@ LEASE_COUNT_MAX: Final = 1 << 20
 WRITABLE_VOLUMES_PER_WORKER: Final = 1
 """Writable volumes that the directory keeps for each worker, so that none queues behind another."""
 
+LEASE_AVOID_MAX: Final = 1000
+"""Stores that the holder of a lease may ask to avoid."""
+
 PAGE_PHOTOS_MAX: Final = 1000
 """Photos in one page of a listing."""
 
@@ -153,6 +165,7 @@ SHUTDOWN_SECONDS_MAX: Final = 30
 
 assert VOLUME_SIZE_BYTES_MAX <= VOLUME_SIZE_BYTES_LIMIT
 assert UPLOAD_BYTES_MAX < UPLOAD_MEMORY_BYTES_MAX
+assert UPLOAD_BYTES_MAX + METADATA_BYTES_MAX < TRANSFER_BYTES_MAX < UPLOAD_MEMORY_BYTES_MAX
 assert UPLOAD_BYTES_MAX < UPLOAD_BODY_BYTES_MAX
 assert NAME_BYTES_MAX < METADATA_BYTES_MAX
 assert DECODE_MEMORY_BYTES_MAX >= 2 * 3 * IMAGE_PIXELS_MAX

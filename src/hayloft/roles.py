@@ -8,7 +8,7 @@ network, ``InternalError``) are not repeated below. One contract suite runs over
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from hayloft.types import (
@@ -24,17 +24,21 @@ from hayloft.types import (
     EventKind,
     Existence,
     GroupPage,
+    Imported,
     KnownStore,
     Lease,
     Link,
     LinkPage,
     MadePicture,
+    NeedleEntry,
+    NeedleKey,
     NeedleMetadata,
     Neighbour,
     NewNeedle,
     NewPhoto,
     ParkedEvent,
     PhotoDetails,
+    PhotoEntry,
     PhotoGroup,
     PhotoId,
     PhotoPage,
@@ -42,13 +46,17 @@ from hayloft.types import (
     PhotoRecord,
     Placement,
     Relation,
+    ReplicaState,
+    Scrutiny,
     SimilarityStatus,
     StoreHealth,
     StoreId,
     Verdict,
+    VolumeDigest,
     VolumeId,
     VolumeReport,
 )
+from hayloft.types import Sequence as SequenceNumber
 
 
 class StoredNeedle(Protocol):
@@ -156,6 +164,76 @@ class Store(Protocol):
         """
         ...
 
+    async def digest(self, volume: VolumeId) -> VolumeDigest:
+        """What this replica holds, in short, for comparing it with another.
+
+        Reads what has not been read since the store started; the rest is remembered.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+        """
+        ...
+
+    async def needles(
+        self,
+        volume: VolumeId,
+        *,
+        after: NeedleKey | None = None,
+        limit: int,
+        scrutiny: Scrutiny = Scrutiny.KNOWN,
+    ) -> tuple[NeedleEntry, ...]:
+        """Live and deleted needles past ``after``, in order; none at the end.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+            InvalidRequest: ``limit`` is not between 1 and ``limits.TRANSFER_NEEDLES_MAX``.
+        """
+        ...
+
+    async def export_needles(self, volume: VolumeId, needles: Sequence[NeedleKey]) -> bytes:
+        """These needles as records that ``import_needles`` takes, verified; deletions too.
+
+        Needles that are absent or damaged are left out, and what is past ``limits.TRANSFER_BYTES`` unless
+        it is the first.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+            InvalidRequest: these are too many (``limits.TRANSFER_NEEDLES_MAX``), or another volume's.
+        """
+        ...
+
+    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
+        """Take over what another replica exported, in one write and one sync.
+
+        The volume is created if it is not there yet, and may be sealed or full as long as its index can
+        address what comes. A tombstone wins, on whichever side it is. A needle that is whole here is
+        replaced only by a newer one (``created_at_ms``; of two of the same time, by the one with the larger
+        checksum, so that all replicas choose alike).
+
+        Raises:
+            InvalidRequest: the records were damaged on their way; nothing was done.
+            StorageFull: the disk, or the volume, has no room for them; nothing was done.
+            VolumeReadOnly, VolumeCorrupt: the volume cannot be written; nothing was done.
+        """
+        ...
+
+    async def rebuild_index(self, volume: VolumeId) -> None:
+        """Make a volume's index anew from its log, for when it says what the log does not.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+        """
+        ...
+
+    async def set_aside(self, volume: VolumeId) -> None:
+        """Rename a volume that is damaged so that it cannot be opened, so that it can be filled anew.
+
+        Raises:
+            VolumeNotFound: this store has no such volume.
+            Conflict: it can be opened.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what is in flight, write checkpoints, release files."""
         ...
@@ -164,11 +242,12 @@ class Store(Protocol):
 class Directory(Protocol):
     """Maps logical volumes to stores, hands out ids, records every committed photo and event."""
 
-    async def lease(self, *, holder: str, count: int) -> Lease:
+    async def lease(self, *, holder: str, count: int, avoid: Collection[StoreId] = ()) -> Lease:
         """Lease a block of ids in a writable volume, never given to anyone else.
 
         Different holders get different volumes as far as there are enough; new volumes are created
-        as old ones fill up.
+        as old ones fill up. Stores to ``avoid`` are those that the holder cannot reach: it gets a volume on
+        others, made if need be, with fewer replicas if need be; one on theirs only when there is no other.
 
         Raises:
             StorageFull: no volume takes writes and no store has room for a new one.
@@ -243,8 +322,18 @@ class Directory(Protocol):
         """All volumes."""
         ...
 
-    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:
-        """A store's heartbeat; the first one makes the store known, sealed volumes stop being writable."""
+    async def replicas(self) -> tuple[ReplicaState, ...]:
+        """Every replica of every volume, by volume and store."""
+        ...
+
+    async def register(
+        self, health: StoreHealth, *, url: str | None = None, zone: str | None = None
+    ) -> None:
+        """A store's heartbeat; the first one makes the store known, sealed volumes stop being writable.
+
+        ``zone`` says what the store fails together with; replicas are spread over zones. A replica that is
+        placed on this store and that it does not speak of any more is marked failed (``missing``).
+        """
         ...
 
     async def stores(self) -> tuple[KnownStore, ...]:
@@ -252,7 +341,8 @@ class Directory(Protocol):
         ...
 
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
-        """Put a volume into, or take it out of, the writable set.
+        """Put a volume into, or take it out of, the writable set, by hand: mending a replica does not put
+        it back. Putting it in forgets its replicas' failures.
 
         Raises:
             VolumeNotFound: the directory has no such volume.
@@ -261,7 +351,45 @@ class Directory(Protocol):
         ...
 
     async def report_failure(self, volume: VolumeId, store: StoreId, reason: str) -> None:
-        """A replica failed: the volume takes no writes until it is mended."""
+        """A replica failed: the volume takes no writes until it is mended.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume on that store.
+        """
+        ...
+
+    async def mend(self, volume: VolumeId, store: StoreId) -> None:
+        """A replica is whole again. Its volume takes writes once no replica of it has a failure, if it is
+        neither sealed nor full nor taken out by hand.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume on that store.
+        """
+        ...
+
+    async def replace_replica(self, volume: VolumeId, old: StoreId | None, new: StoreId) -> None:
+        """Have a replica on another store instead of one that is gone for good, or (``old`` None) one more.
+
+        The new one counts as failed until it is mended: whoever copies it says when it is whole. Should the
+        old store come back, its replica is not counted.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume on the old store.
+            Conflict: the new store is not known, or has a replica already.
+        """
+        ...
+
+    async def volume_photos(
+        self, volume: VolumeId, *, after: SequenceNumber | None = None, limit: int
+    ) -> tuple[PhotoEntry, ...]:
+        """A volume's photos, deleted ones included, in order of their ids.
+
+        They begin past the sequence number ``after``, or with the first; fewer than ``limit`` (at most
+        ``limits.PAGE_EVENTS_MAX``) are the last.
+
+        Raises:
+            VolumeNotFound: the directory has no such volume.
+        """
         ...
 
     async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Final, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 PhotoId = NewType("PhotoId", int)
 """A photo's identity: ``volume << 32 | sequence``, below 2**53 so that JSON and JavaScript hold it."""
@@ -192,6 +192,8 @@ class VolumeState:
     sealed: bool
     corrupt: int = 0
     """Reads since the store started that met a damaged needle."""
+    live_bytes: int | None = None
+    """Bytes of the records that a compaction would keep; None if the store does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,80 @@ class CompactionReport:
     """The log's length when it had finished, with everything that was appended meanwhile."""
     needles: int
     """Live needles afterwards."""
+
+
+class Scrutiny(StrEnum):
+    """How closely a store looks at needles that it is asked to list."""
+
+    INDEX = "index"
+    """Only what the index says; checksums are not told."""
+    KNOWN = "known"
+    """With their checksums, read where that has not been done since the store started."""
+    MEDIUM = "medium"
+    """With their checksums, every byte read anew from the medium."""
+
+
+class NeedleKey(NamedTuple):
+    """Which needle: comparing two tells the order in which needles are listed."""
+
+    photo: PhotoId
+    alternate_key: AlternateKey = AlternateKey.ORIG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedleEntry:
+    """One needle in the listing of a replica, a deleted one included."""
+
+    key: NeedleKey
+    size: int = 0
+    """Bytes of the whole record, the same on every replica; 0 for a deleted needle."""
+    checksum: int | None = None
+    """CRC-32C of header, data and metadata, the same on every replica; None if it was not read."""
+    deleted: bool = False
+    damaged: bool = False
+    """Its bytes are not those that were written, or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeDigest:
+    """What a replica holds of ``RANGE_SEQUENCES`` sequence numbers, from ``first`` on."""
+
+    first: Sequence
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDigest:
+    """What a replica holds, in short: equal for two replicas that hold the same, tombstones included."""
+
+    volume: VolumeId
+    needles: int
+    """Live needles, damaged ones included."""
+    live_bytes: int
+    """Bytes of their records."""
+    deleted: int
+    """Slots whose needle was deleted."""
+    damaged: int
+    """Live needles that could not be read when they were read last."""
+    digest: str
+    ranges: tuple[RangeDigest, ...]
+    """One for each range in which there is anything, in order."""
+
+
+RANGE_SEQUENCES: Final = 8192
+"""Sequence numbers that one ``RangeDigest`` covers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import did, in needles; durable when the caller holds this record."""
+
+    stored: int = 0
+    """Needles that are here now and were missing, damaged or older before."""
+    deleted: int = 0
+    """Tombstones that are here now and were not before."""
+    kept: int = 0
+    """Needles and tombstones that were left as they were: here already, newer, or deleted here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +347,31 @@ class Placement:
     volume: VolumeId
     replicas: tuple[StoreId, ...]
     writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaState:
+    """One replica of a logical volume as the directory knows it."""
+
+    volume: VolumeId
+    store: StoreId
+    failure: str | None
+    """What is wrong with it until it is mended, for a person; None if nothing is known to be."""
+    size_bytes: int
+    """The log's length at its store's last heartbeat; 0 if it was never told."""
+    needles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoEntry:
+    """A photo as it stands in its volume's list: what a store's needles are compared with."""
+
+    photo: PhotoId
+    status: PhotoStatus
+    alternate_key: AlternateKey
+    size: int
+    """Bytes of its original."""
+    created_at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,6 +537,8 @@ class KnownStore:
     capacity_bytes: int
     seen_at_ms: int
     """Its last heartbeat."""
+    zone: str | None = None
+    """What it fails together with: a rack, a room. None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,11 +20,11 @@ from hayloft.directory.commits import Commits
 from hayloft.directory.counting import totals
 from hayloft.directory.database import parse_url, sqlite_engine
 from hayloft.directory.deletion import Deletions
+from hayloft.directory.heartbeats import Heartbeat, register
 from hayloft.directory.leases import LeaseRequest, WritePolicy, lease
 from hayloft.directory.log import Read
 from hayloft.directory.migrations import upgrade_on
 from hayloft.directory.schema import Status
-from hayloft.directory.volumes import Heartbeat, register
 from hayloft.errors import Conflict, HayloftError, PhotoDeleted, PhotoNotFound
 from hayloft.types import (
     AlternateKey,

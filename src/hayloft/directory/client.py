@@ -9,7 +9,7 @@ followed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -29,16 +29,19 @@ from hayloft.types import (
     NewPhoto,
     ParkedEvent,
     PhotoDetails,
+    PhotoEntry,
     PhotoId,
     PhotoPage,
     PhotoQuery,
     PhotoRecord,
     Placement,
+    ReplicaState,
     StoreHealth,
     StoreId,
     VolumeId,
     volume_name,
 )
+from hayloft.types import Sequence as SequenceNumber
 from hayloft.wire.breaker import Breaker
 from hayloft.wire.details import details_to_json
 from hayloft.wire.session import Patience, Session
@@ -67,9 +70,9 @@ class DirectoryClient:
             self._commit_all, size_max=COMMIT_BATCH_PHOTOS_MAX
         )
 
-    async def lease(self, *, holder: str, count: int) -> Lease:
+    async def lease(self, *, holder: str, count: int, avoid: Collection[StoreId] = ()) -> Lease:
         """Lease a block of ids; a block whose answer is lost is wasted, which costs nothing."""
-        body = {"holder": holder, "count": count}
+        body = {"holder": holder, "count": count, "avoid": list(avoid)}
         return wire.LEASE.validate_python(await self._post("/lease", body, repeatable=True))
 
     async def allocate(self, *, size: int, alternate_key: AlternateKey = AlternateKey.ORIG) -> PhotoRecord:
@@ -136,9 +139,15 @@ class DirectoryClient:
         """All stores that ever sent a heartbeat."""
         return wire.STORES.validate_python(await self._get("/stores"))
 
-    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:
+    async def replicas(self) -> tuple[ReplicaState, ...]:
+        """Every replica of every volume."""
+        return wire.REPLICAS.validate_python(await self._get("/replicas"))
+
+    async def register(
+        self, health: StoreHealth, *, url: str | None = None, zone: str | None = None
+    ) -> None:
         """A store's heartbeat."""
-        body = {"health": wire.HEALTH.dump_python(health, mode="json"), "url": url}
+        body = {"health": wire.HEALTH.dump_python(health, mode="json"), "url": url, "zone": zone}
         await self._post("/register", body, repeatable=True)
 
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
@@ -150,6 +159,25 @@ class DirectoryClient:
         """A replica failed."""
         body = {"logical_volume": volume_name(volume), "store": store, "reason": reason}
         await self._post("/failure", body, repeatable=True)
+
+    async def mend(self, volume: VolumeId, store: StoreId) -> None:
+        """A replica is whole again."""
+        body = {"logical_volume": volume_name(volume), "store": store}
+        await self._post("/mend", body, repeatable=True)
+
+    async def replace_replica(self, volume: VolumeId, old: StoreId | None, new: StoreId) -> None:
+        """Have a replica made on another store; never repeated, because it may have been done."""
+        await self._post("/replace", {"logical_volume": volume_name(volume), "old": old, "new": new})
+
+    async def volume_photos(
+        self, volume: VolumeId, *, after: SequenceNumber | None = None, limit: int
+    ) -> tuple[PhotoEntry, ...]:
+        """A volume's photos in order of their ids."""
+        query: dict[str, str | int | float] = {"limit": limit}
+        if after is not None:
+            query["after"] = after
+        told = await self._get(f"/placement/{volume_name(volume)}/photos", query)
+        return wire.ENTRIES.validate_python(told["photos"])
 
     async def append_event(self, kind: EventKind, photo: PhotoId, payload: Mapping[str, Any]) -> int:
         """Append to the event log; never repeated, because it would appear twice."""

@@ -7,6 +7,7 @@ number is ever given out twice, and a block whose holder dies is simply never us
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from hayloft import limits
 from hayloft.directory.schema import leases, placements, stores, volumes
-from hayloft.directory.volumes import add, place, replicas_of
+from hayloft.directory.volumes import IS_OPEN, add, place, replicas_of
 from hayloft.errors import RoleUnavailable, StorageFull
 from hayloft.types import Lease, Sequence, StoreId, VolumeId
 
@@ -36,7 +37,8 @@ class WritePolicy:
     free_bytes_min: int = limits.FREE_SPACE_RESERVE_BYTES
     """A store with less free space gets no new volume."""
     silence_ms_max: int | None = None
-    """A store that has sent no heartbeat for this long gets no new volume; None: it does not matter."""
+    """A store that has sent no heartbeat for this long gets no new volume, and the volumes that it has take
+    no writes; None: it does not matter."""
 
 
 class LeaseRequest(NamedTuple):
@@ -45,22 +47,33 @@ class LeaseRequest(NamedTuple):
     holder: str
     number: int
     now_ms: int
+    avoid: frozenset[StoreId] = frozenset()
+    """Stores that the holder cannot reach."""
 
 
 class _Space(NamedTuple):
     store: StoreId
     unpromised_bytes: int
+    zone: str | None
 
 
 _WRITABLE: Final = (
     select(volumes)
-    .where(volumes.c.writable, ~volumes.c.sealed, volumes.c.next_sequence < limits.SEQUENCES_PER_VOLUME_MAX)
+    .where(IS_OPEN, volumes.c.next_sequence < limits.SEQUENCES_PER_VOLUME_MAX)
     .order_by(volumes.c.volume)
 )
 _ON_FULL_STORES: Final = (
     select(placements.c.volume)
     .join_from(placements, stores, placements.c.store == stores.c.store)
     .where(stores.c.free_bytes <= bindparam("least"))
+)
+_ON_STORES: Final = select(placements.c.volume).where(
+    placements.c.store.in_(bindparam("avoided", expanding=True))
+)
+_ON_SILENT_STORES: Final = (
+    select(placements.c.volume)
+    .join_from(placements, stores, placements.c.store == stores.c.store, isouter=True)
+    .where(func.coalesce(stores.c.seen_at_ms, -1) < bindparam("heard_ms"))
 )
 _RIVALS: Final = (
     select(leases.c.volume, func.count().label("holders"))
@@ -73,13 +86,13 @@ _ADVANCE: Final = (
     .where(volumes.c.volume == bindparam("chosen"))
     .values(next_sequence=volumes.c.next_sequence + bindparam("count"))
 )
-_STORES: Final = select(stores.c.store, stores.c.free_bytes, stores.c.seen_at_ms)
+_STORES: Final = select(stores.c.store, stores.c.free_bytes, stores.c.seen_at_ms, stores.c.zone)
 _PROMISED: Final = (
     select(
         placements.c.store, func.count().label("volumes"), func.sum(placements.c.size_bytes).label("used")
     )
     .join_from(placements, volumes, placements.c.volume == volumes.c.volume)
-    .where(volumes.c.writable, ~volumes.c.sealed)
+    .where(IS_OPEN)
     .group_by(placements.c.store)
 )
 
@@ -91,7 +104,7 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
         StorageFull: there is no writable volume and no store has room for a new one.
         RoleUnavailable: there is no writable volume and no store is known.
     """
-    writable = _writable(connection, policy, now_ms=request.now_ms)
+    writable = _writable(connection, policy, request)
     chosen = _choose(connection, request, writable)
     count = min(request.number, limits.SEQUENCES_PER_VOLUME_MAX - chosen.next_sequence)
     connection.execute(_ADVANCE, {"chosen": chosen.volume, "count": count})
@@ -104,29 +117,40 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
     )
 
 
-def _writable(connection: Connection, policy: WritePolicy, *, now_ms: int) -> list[Row[Any]]:
+def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest) -> list[Row[Any]]:
     """The volumes to choose from, after new ones have been made for those that are missing.
 
-    Volumes with a replica on a full store are chosen only when there are no others: the store will refuse
-    the append, unless it has got room since its last heartbeat.
+    Volumes with a replica on a store that is full, or that the holder cannot reach, are chosen only when
+    there are no others: the append will fail, unless the store has got better meanwhile.
     """
-    found, crowded = _writable_now(connection, policy)
+    found, worse = _writable_now(connection, policy, request)
     missing = policy.writable_max - len(found)
-    spaces = _spaces(connection, policy, now_ms) if missing > 0 else []
+    spaces = _spaces(connection, policy, request) if missing > 0 else []
     if spaces:
         for _ in range(missing):
-            spaces = _create(connection, policy, spaces, now_ms)
-        found, crowded = _writable_now(connection, policy)
-    if not found and not crowded:
+            spaces = _create(connection, policy, spaces, request.now_ms)
+        found, worse = _writable_now(connection, policy, request)
+    if not found and not worse:
         raise _no_room(connection)
-    return found or crowded
+    return found or worse
 
 
-def _writable_now(connection: Connection, policy: WritePolicy) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Writable volumes with room on all their stores, and those without."""
+def _writable_now(
+    connection: Connection, policy: WritePolicy, request: LeaseRequest
+) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Writable volumes whose stores all have room and can be reached, and the others.
+
+    A volume with a replica on a store that has fallen silent takes no writes at all.
+    """
     rows = connection.execute(_WRITABLE).all()
-    full = set(connection.execute(_ON_FULL_STORES, {"least": policy.free_bytes_min}).scalars())
-    return [row for row in rows if row.volume not in full], [row for row in rows if row.volume in full]
+    if policy.silence_ms_max is not None:
+        heard_ms = request.now_ms - policy.silence_ms_max
+        silent = set(connection.execute(_ON_SILENT_STORES, {"heard_ms": heard_ms}).scalars())
+        rows = [row for row in rows if row.volume not in silent]
+    worse = set(connection.execute(_ON_FULL_STORES, {"least": policy.free_bytes_min}).scalars())
+    if request.avoid:
+        worse |= set(connection.execute(_ON_STORES, {"avoided": sorted(request.avoid)}).scalars())
+    return [row for row in rows if row.volume not in worse], [row for row in rows if row.volume in worse]
 
 
 def _choose(connection: Connection, request: LeaseRequest, writable: list[Row[Any]]) -> Row[Any]:
@@ -147,32 +171,49 @@ def _remember(connection: Connection, request: LeaseRequest, volume: VolumeId) -
         connection.execute(delete(leases).where(leases.c.leased_at_ms < request.now_ms - HOLDER_FRESH_MS))
 
 
-def _spaces(connection: Connection, policy: WritePolicy, now_ms: int) -> list[_Space]:
-    """Stores with room, each with the space that its open volumes will not need."""
+def _spaces(connection: Connection, policy: WritePolicy, request: LeaseRequest) -> list[_Space]:
+    """Stores to choose from, each with the space that its open volumes will not need."""
     promised = {
         row.store: max(0, row.volumes * policy.volume_size_bytes_max - int(row.used))
         for row in connection.execute(_PROMISED)
     }
     return [
-        _Space(StoreId(row.store), row.free_bytes - promised.get(row.store, 0))
+        _Space(StoreId(row.store), row.free_bytes - promised.get(row.store, 0), row.zone)
         for row in connection.execute(_STORES)
         if row.free_bytes > policy.free_bytes_min
-        and (policy.silence_ms_max is None or now_ms - row.seen_at_ms <= policy.silence_ms_max)
+        and row.store not in request.avoid
+        and (policy.silence_ms_max is None or request.now_ms - row.seen_at_ms <= policy.silence_ms_max)
     ]
 
 
 def _create(connection: Connection, policy: WritePolicy, spaces: list[_Space], now_ms: int) -> list[_Space]:
-    """Make a volume on the stores with most space; returns what is left."""
-    replication = policy.replication or REPLICATION_DEFAULT
-    ranked = sorted(spaces, key=lambda space: (-space.unpromised_bytes, space.store))
+    """Make a volume on the stores with most space, in as many zones as can be; returns what is left."""
+    chosen = _spread(spaces, policy.replication or REPLICATION_DEFAULT)
     volume = _next_volume(connection)
-    add(connection, volume, created_at_ms=now_ms, writable=True)
-    for space in ranked[:replication]:
+    add(connection, volume, created_at_ms=now_ms)
+    for space in chosen:
         place(connection, volume, space.store)
+    size = policy.volume_size_bytes_max
     return [
-        space._replace(unpromised_bytes=space.unpromised_bytes - policy.volume_size_bytes_max)
-        for space in ranked[:replication]
-    ] + ranked[replication:]
+        space._replace(unpromised_bytes=space.unpromised_bytes - size) if space in chosen else space
+        for space in spaces
+    ]
+
+
+def _spread(spaces: list[_Space], replication: int) -> list[_Space]:
+    """The stores with most space, one zone only taken again when there is no other.
+
+    A store that does not say where it stands is a zone of its own.
+    """
+    ranked = sorted(spaces, key=lambda space: (-space.unpromised_bytes, space.store))
+    chosen: list[_Space] = []
+    while ranked and len(chosen) < replication:
+        taken = Counter(space.zone for space in chosen)
+        taken[None] = 0
+        best = min(ranked, key=lambda space: taken[space.zone])
+        ranked.remove(best)
+        chosen.append(best)
+    return chosen
 
 
 def _next_volume(connection: Connection) -> VolumeId:

@@ -9,7 +9,7 @@ wrong: several ``LocalDirectory`` objects on one database are one directory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -17,13 +17,14 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from hayloft.clock import Clock, SystemClock
-from hayloft.directory import details, leases, listing, log, parking, photos, volumes
+from hayloft.directory import details, heartbeats, leases, listing, log, parking, photos, volumes
 from hayloft.directory.allocation import Activations, Allocation, Allocations
 from hayloft.directory.commits import Commits
 from hayloft.directory.counting import totals
 from hayloft.directory.database import Database, open_database
 from hayloft.directory.deletion import Deletions
 from hayloft.directory.details import Told
+from hayloft.directory.heartbeats import Heartbeat
 from hayloft.directory.leases import LeaseRequest, WritePolicy
 from hayloft.directory.records import SHA256_BYTES, check, check_text
 from hayloft.directory.schema import Status
@@ -42,15 +43,18 @@ from hayloft.types import (
     NewPhoto,
     ParkedEvent,
     PhotoDetails,
+    PhotoEntry,
     PhotoId,
     PhotoPage,
     PhotoQuery,
     PhotoRecord,
     Placement,
+    ReplicaState,
     StoreHealth,
     StoreId,
     VolumeId,
 )
+from hayloft.types import Sequence as SequenceNumber
 
 ALLOCATION_HOLDER: Final = "allocate"
 """The holder whose volume single allocations come from."""
@@ -87,13 +91,13 @@ class LocalDirectory:
 
     # Writing photos ------------------------------------------------------------------------------
 
-    async def lease(self, *, holder: str, count: int) -> Lease:
+    async def lease(self, *, holder: str, count: int, avoid: Collection[StoreId] = ()) -> Lease:
         """Lease a block of ids in a writable volume; fewer than ``count`` if the volume ends."""
         if not 1 <= count <= LEASE_COUNT_MAX:
             raise InvalidRequest(f"A lease has 1 to {LEASE_COUNT_MAX} ids.", limit=LEASE_COUNT_MAX)
         _check_name(holder)
         return await self._transactions.apply(
-            self._lease, LeaseRequest(holder, count, self._clock.now_ms())
+            self._lease, LeaseRequest(holder, count, self._clock.now_ms(), frozenset(avoid))
         )
 
     async def allocate(self, *, size: int, alternate_key: AlternateKey = AlternateKey.ORIG) -> PhotoRecord:
@@ -162,12 +166,21 @@ class LocalDirectory:
 
     async def stores(self) -> tuple[KnownStore, ...]:
         """All stores that have ever sent a heartbeat."""
-        return await self._database.read(volumes.all_stores)
+        return await self._database.read(heartbeats.all_stores)
 
-    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:
+    async def replicas(self) -> tuple[ReplicaState, ...]:
+        """Every replica of every volume."""
+        return await self._database.read(volumes.all_replicas)
+
+    async def register(
+        self, health: StoreHealth, *, url: str | None = None, zone: str | None = None
+    ) -> None:
         """A store's heartbeat."""
         _check_name(health.store)
-        heartbeat = volumes.Heartbeat(health, url, self._clock.now_ms(), self._policy.volume_size_bytes_max)
+        if zone is not None:
+            _check_name(zone)
+        size_bytes_max = self._policy.volume_size_bytes_max
+        heartbeat = Heartbeat(health, url, self._clock.now_ms(), size_bytes_max, zone)
         await self._transactions.apply(_REGISTER, heartbeat)
 
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
@@ -178,6 +191,23 @@ class LocalDirectory:
         """A replica failed: the volume takes no writes until it is mended."""
         check_text(reason)
         await self._transactions.apply(_REPORT_FAILURE, volumes.Failure(volume, store, reason))
+
+    async def mend(self, volume: VolumeId, store: StoreId) -> None:
+        """A replica is whole again."""
+        await self._transactions.apply(_MEND, volumes.Mended(volume, store))
+
+    async def replace_replica(self, volume: VolumeId, old: StoreId | None, new: StoreId) -> None:
+        """Have a replica made on another store."""
+        await self._transactions.apply(_REPLACE, volumes.Replacement(volume, old, new))
+
+    async def volume_photos(
+        self, volume: VolumeId, *, after: SequenceNumber | None = None, limit: int
+    ) -> tuple[PhotoEntry, ...]:
+        """A volume's photos, deleted ones included, in order of their ids."""
+        if not 1 <= limit <= PAGE_EVENTS_MAX:
+            raise InvalidRequest(f"Ask for 1 to {PAGE_EVENTS_MAX} photos.", limit=PAGE_EVENTS_MAX)
+        wanted = photos.InVolume(volume, 0 if after is None else after + 1, limit)
+        return await self._database.read(lambda connection: photos.in_volume(connection, wanted))
 
     # The event log -------------------------------------------------------------------------------
 
@@ -243,9 +273,11 @@ _SET_DETAILS: Final = one_by_one(details.record)
 _CONSUMER_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 """Consumers are named by programs, and their names stand in addresses."""
 
-_REGISTER: Final = one_by_one(volumes.register)
+_REGISTER: Final = one_by_one(heartbeats.register)
 _SET_WRITABLE: Final = one_by_one(volumes.set_writable)
 _REPORT_FAILURE: Final = one_by_one(volumes.report_failure)
+_MEND: Final = one_by_one(volumes.mend)
+_REPLACE: Final = one_by_one(volumes.replace_replica)
 _ADVANCE: Final = one_by_one(log.advance)
 _PARK: Final = one_by_one(parking.park)
 _RETRY: Final = one_by_one(parking.retry)

@@ -197,7 +197,7 @@ def _add_volumes(
     ends: dict[VolumeId, int] = dict.fromkeys(placements, 0)
     ends |= {volume_of(last): sequence_of(last) + 1 for last in lasts}
     for volume, end in sorted(ends.items()):
-        add_volume(connection, volume, created_at_ms=now_ms, next_sequence=end, reason="rebuilt")
+        add_volume(connection, volume, created_at_ms=now_ms, next_sequence=end, withdrawn="rebuilt")
         for store in placements.get(volume, ()):
             place(connection, volume, store)
     return len(ends)

@@ -62,9 +62,10 @@ stores: Final = Table(
     Column("free_bytes", _Big, nullable=False),
     Column("capacity_bytes", _Big, nullable=False),
     Column("seen_at_ms", _Big, nullable=False),
+    Column("zone", String(255)),
     sqlite_with_rowid=False,
 )
-"""Stores that have ever sent a heartbeat."""
+"""Stores that have ever sent a heartbeat. ``zone`` is what fails together: a rack, a room."""
 
 volumes: Final = Table(
     "volumes",
@@ -72,12 +73,16 @@ volumes: Final = Table(
     Column("volume", _Big, primary_key=True, autoincrement=False),
     # The high-water mark: every sequence number below it has been leased, none above it.
     Column("next_sequence", _Big, nullable=False),
-    Column("writable", Boolean, nullable=False),
+    # Sealed is for good: a store said so.
     Column("sealed", Boolean, nullable=False),
-    Column("reason", Text, nullable=False),
     Column("created_at_ms", _Big, nullable=False),
+    # Full is what a volume is between reaching its size and being sealed by its store.
+    Column("full", Boolean, nullable=False),
+    # Why somebody took it out of the writable set; null if nobody did.
+    Column("withdrawn", Text),
 )
-"""Logical volumes. ``reason`` says why one that is not sealed takes no writes."""
+"""Logical volumes. One takes writes if it is neither sealed nor full nor withdrawn, and no replica of it
+has a failure: four facts that come and go for reasons of their own."""
 
 placements: Final = Table(
     "placements",
@@ -87,9 +92,12 @@ placements: Final = Table(
     Column("size_bytes", _Big, nullable=False),
     Column("needles", _Big, nullable=False),
     Column("failure", Text),
+    Column("absent_at_ms", _Big),
     sqlite_with_rowid=False,
 )
-"""Physical volumes: which stores hold a logical volume, and what they last said of it."""
+"""Physical volumes: which stores hold a logical volume, and what they last said of it. ``failure`` says
+what is wrong with a replica until it is mended; ``absent_at_ms`` when its store first did not speak of it,
+though others had something to say of theirs."""
 
 leases: Final = Table(
     "leases",

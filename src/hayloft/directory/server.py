@@ -26,6 +26,7 @@ from hayloft.types import (
     PhotoId,
     PhotoQuery,
     PhotoStatus,
+    Sequence,
     StoreHealth,
     StoreId,
 )
@@ -82,6 +83,7 @@ class LeaseBody(BaseModel):
 
     holder: Name
     count: int = Field(gt=0, le=limits.LEASE_COUNT_MAX)
+    avoid: list[Name] = Field(default=[], max_length=limits.LEASE_AVOID_MAX)
 
 
 class NewPhotoBody(BaseModel):
@@ -146,6 +148,7 @@ class HeartbeatBody(BaseModel):
 
     health: StoreHealth
     url: str | None = None
+    zone: Name | None = None
 
 
 class WritableBody(BaseModel):
@@ -161,6 +164,21 @@ class FailureBody(BaseModel):
     logical_volume: str
     store: Name
     reason: str = Field(max_length=4096)
+
+
+class ReplicaBody(BaseModel):
+    """A replica of a volume."""
+
+    logical_volume: str
+    store: Name
+
+
+class ReplacementBody(BaseModel):
+    """A replica that is to be made; instead of another one if that is named."""
+
+    logical_volume: str
+    old: Name | None = None
+    new: Name
 
 
 class EventBody(BaseModel):
@@ -200,6 +218,7 @@ def directory_application(
     _add_contract(app, directory)
     _add_photos(app, directory)
     _add_volumes(app, directory)
+    _add_replicas(app, directory)
     _add_events(app, directory)
     _add_consumers(app, directory)
     return app if mode.primary else _Replica(app, mode.primary_url.rstrip("/"))
@@ -303,7 +322,10 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
     async def lease(body: LeaseBody) -> Any:
         """A block of ids in a writable volume."""
         return wire.LEASE.dump_python(
-            await directory.lease(holder=body.holder, count=body.count), mode="json"
+            await directory.lease(
+                holder=body.holder, count=body.count, avoid=[StoreId(name) for name in body.avoid]
+            ),
+            mode="json",
         )
 
     @app.post("/commit")
@@ -367,7 +389,7 @@ def _add_volumes(app: FastAPI, directory: Directory) -> None:
     @app.post("/register")
     async def register(body: HeartbeatBody) -> dict[str, str]:
         """A store's heartbeat."""
-        await directory.register(body.health, url=body.url)
+        await directory.register(body.health, url=body.url, zone=body.zone)
         return {"status": "registered"}
 
     @app.post("/writable")
@@ -382,6 +404,38 @@ def _add_volumes(app: FastAPI, directory: Directory) -> None:
         volume = wire.volume_from(body.logical_volume)
         await directory.report_failure(volume, StoreId(body.store), body.reason)
         return {"status": "reported"}
+
+
+def _add_replicas(app: FastAPI, directory: Directory) -> None:
+    @app.get("/replicas")
+    async def replicas() -> Any:
+        """Every replica of every volume, and what is wrong with it."""
+        return wire.REPLICAS.dump_python(await directory.replicas(), mode="json")
+
+    @app.post("/mend")
+    async def mend(body: ReplicaBody) -> dict[str, str]:
+        """A replica is whole again."""
+        await directory.mend(wire.volume_from(body.logical_volume), StoreId(body.store))
+        return {"status": "mended"}
+
+    @app.post("/replace")
+    async def replace(body: ReplacementBody) -> dict[str, str]:
+        """Have a replica made on another store."""
+        old = None if body.old is None else StoreId(body.old)
+        await directory.replace_replica(wire.volume_from(body.logical_volume), old, StoreId(body.new))
+        return {"status": "replaced"}
+
+    @app.get("/placement/{logical_volume}/photos")
+    async def volume_photos(
+        logical_volume: str,
+        after: Annotated[int | None, Query(ge=0, lt=limits.SEQUENCES_PER_VOLUME_MAX)] = None,
+        limit: Annotated[int, Query(ge=1, le=limits.PAGE_EVENTS_MAX)] = 1000,
+    ) -> dict[str, Any]:
+        """A volume's photos, deleted ones included, in order of their ids."""
+        volume = wire.volume_from(logical_volume)
+        start = None if after is None else Sequence(after)
+        found = await directory.volume_photos(volume, after=start, limit=limit)
+        return {"photos": wire.ENTRIES.dump_python(found, mode="json")}
 
 
 def _add_events(app: FastAPI, directory: Directory) -> None:

@@ -1,7 +1,8 @@
-"""Logical volumes and the stores they are placed on: what heartbeats say, what may be written.
+"""Logical volumes and their replicas: where they are, whether they are whole, whether they take writes.
 
-A volume takes writes when it is neither sealed (for good: a store said so) nor taken out of the writable
-set (a replica failed, it is full, somebody asked). It knows nothing of photos.
+A volume takes writes when it is not sealed (for good: a store said so), not full, not withdrawn (somebody
+asked) and none of its replicas has a failure. Each of the four is recorded by itself, so that mending the
+last failing replica opens the volume exactly if nothing else keeps it closed. It knows nothing of photos.
 """
 
 from __future__ import annotations
@@ -9,21 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
 from hayloft.directory.records import Replicas
 from hayloft.directory.schema import placements, stores, volumes
 from hayloft.errors import Conflict, VolumeNotFound
-from hayloft.types import KnownStore, Placement, StoreHealth, StoreId, VolumeId, VolumeState, volume_name
+from hayloft.types import Placement, ReplicaState, StoreId, VolumeId, volume_name
 
-
-class Heartbeat(NamedTuple):
-    """What a store says of itself."""
-
-    health: StoreHealth
-    url: str | None
-    now_ms: int
-    volume_size_bytes_max: int
+WITHDRAWN: Final = "taken out of the writable set"
+NOT_COPIED: Final = "not copied yet"
+"""The failure of a replica that is to be made."""
 
 
 class Writability(NamedTuple):
@@ -41,8 +37,38 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Mended(NamedTuple):
+    """A replica that is whole again."""
+
+    volume: VolumeId
+    store: StoreId
+
+
+class Replacement(NamedTuple):
+    """A replica that is to be made, instead of another one or (``old`` None) beside those there are."""
+
+    volume: VolumeId
+    old: StoreId | None
+    new: StoreId
+
+
+def _is_open() -> ColumnElement[bool]:
+    replica = placements.alias()
+    failing = select(replica.c.volume).where(replica.c.failure.is_not(None))
+    withheld = volumes.c.sealed | volumes.c.full | volumes.c.withdrawn.is_not(None)
+    return ~withheld & volumes.c.volume.not_in(failing)
+
+
+IS_OPEN: Final = _is_open()
+"""The condition under which a volume takes writes, as far as the directory's own records say."""
+
 _PLACEMENTS: Final = select(
-    placements.c.volume, placements.c.store, volumes.c.writable, volumes.c.sealed
+    placements.c.volume,
+    placements.c.store,
+    placements.c.failure,
+    volumes.c.sealed,
+    volumes.c.full,
+    volumes.c.withdrawn,
 ).join_from(placements, volumes, placements.c.volume == volumes.c.volume)
 # Healthy replicas come first: a null failure sorts before any text in neither database by default.
 _HEALTHY_FIRST: Final = (placements.c.volume, placements.c.failure.is_not(None), placements.c.store)
@@ -51,9 +77,11 @@ _OF_VOLUMES: Final = _PLACEMENTS.where(
     placements.c.volume.in_(bindparam("chosen", expanding=True))
 ).order_by(*_HEALTHY_FIRST)
 _VOLUME: Final = select(volumes).where(volumes.c.volume == bindparam("chosen"))
-_REPLICA: Final = select(placements.c.store).where(
-    placements.c.volume == bindparam("of_volume"), placements.c.store == bindparam("of_store")
+_HERE: Final = (placements.c.volume == bindparam("of_volume")) & (
+    placements.c.store == bindparam("of_store")
 )
+_REPLICA: Final = select(placements).where(_HERE)
+_REPLICAS: Final = select(placements).order_by(placements.c.volume, placements.c.store)
 
 
 def all_placements(connection: Connection) -> tuple[Placement, ...]:
@@ -69,7 +97,7 @@ def placement_of(connection: Connection, volume: VolumeId) -> Placement:
     """
     found = _grouped(connection.execute(_OF_VOLUMES, {"chosen": [volume]}).all())
     if volume not in found:
-        raise _unknown(volume)
+        raise unknown(volume)
     return found[volume]
 
 
@@ -83,63 +111,34 @@ def replicas_of(connection: Connection, chosen: Collection[VolumeId]) -> Replica
 
 def _grouped(rows: Any) -> Mapping[VolumeId, Placement]:
     replicas: dict[VolumeId, list[StoreId]] = {}
-    writable: dict[VolumeId, bool] = {}
+    closed: dict[VolumeId, bool] = {}
     for row in rows:
         replicas.setdefault(row.volume, []).append(StoreId(row.store))
-        writable[row.volume] = row.writable and not row.sealed
+        shut = row.sealed or row.full or row.withdrawn is not None or row.failure is not None
+        closed[row.volume] = closed.get(row.volume, False) or shut
     return {
-        volume: Placement(volume=volume, replicas=tuple(found), writable=writable[volume])
+        volume: Placement(volume=volume, replicas=tuple(found), writable=not closed[volume])
         for volume, found in replicas.items()
     }
 
 
-def all_stores(connection: Connection) -> tuple[KnownStore, ...]:
-    """Every store that has ever sent a heartbeat."""
+def all_replicas(connection: Connection) -> tuple[ReplicaState, ...]:
+    """Every replica of every volume."""
     return tuple(
-        KnownStore(
+        ReplicaState(
+            volume=VolumeId(row.volume),
             store=StoreId(row.store),
-            url=row.url,
-            free_bytes=row.free_bytes,
-            capacity_bytes=row.capacity_bytes,
-            seen_at_ms=row.seen_at_ms,
+            failure=row.failure,
+            size_bytes=row.size_bytes,
+            needles=row.needles,
         )
-        for row in connection.execute(select(stores).order_by(stores.c.store))
+        for row in connection.execute(_REPLICAS)
     )
 
 
-def register(connection: Connection, heartbeat: Heartbeat) -> None:
-    """Record a store's heartbeat. Volumes that it has and the directory has not are adopted, read-only:
-    their numbers must never be given to others."""
-    _record_store(connection, heartbeat)
-    for state in heartbeat.health.volumes:
-        _record_volume(connection, heartbeat, state)
-
-
-def _record_store(connection: Connection, heartbeat: Heartbeat) -> None:
-    health = heartbeat.health
-    values: dict[str, Any] = {
-        "free_bytes": health.free_bytes,
-        "capacity_bytes": health.capacity_bytes,
-        "seen_at_ms": heartbeat.now_ms,
-    }
-    if heartbeat.url is not None:
-        values["url"] = heartbeat.url
-    changed = connection.execute(update(stores).where(stores.c.store == health.store).values(values))
-    if changed.rowcount == 0:
-        connection.execute(insert(stores).values(store=health.store, **values))
-
-
-def _record_volume(connection: Connection, heartbeat: Heartbeat, state: VolumeState) -> None:
-    row = connection.execute(_VOLUME, {"chosen": state.volume}).one_or_none()
-    if row is None:
-        add(connection, state.volume, created_at_ms=heartbeat.now_ms, reason="not made by this directory")
-    place(
-        connection, state.volume, heartbeat.health.store, size_bytes=state.size_bytes, needles=state.needles
-    )
-    if state.sealed and not (row is not None and row.sealed):
-        _set(connection, state.volume, sealed=True, writable=False, reason="sealed")
-    elif row is not None and row.writable and state.size_bytes >= heartbeat.volume_size_bytes_max:
-        _set(connection, state.volume, writable=False, reason="full")
+def volume_row(connection: Connection, volume: VolumeId) -> Any:
+    """A volume's row, or None."""
+    return connection.execute(_VOLUME, {"chosen": volume}).one_or_none()
 
 
 def add(
@@ -148,8 +147,7 @@ def add(
     *,
     created_at_ms: int,
     next_sequence: int = 0,
-    writable: bool = False,
-    reason: str = "",
+    withdrawn: str | None = None,
 ) -> None:
     """Add a logical volume."""
     connection.execute(
@@ -157,24 +155,31 @@ def add(
         {
             "volume": volume,
             "next_sequence": next_sequence,
-            "writable": writable,
             "sealed": False,
-            "reason": reason,
+            "full": False,
+            "withdrawn": withdrawn,
             "created_at_ms": created_at_ms,
         },
     )
 
 
 def place(
-    connection: Connection, volume: VolumeId, store: StoreId, *, size_bytes: int = 0, needles: int = 0
+    connection: Connection,
+    volume: VolumeId,
+    store: StoreId,
+    *,
+    size_bytes: int = 0,
+    needles: int = 0,
+    failure: str | None = None,
 ) -> None:
-    """Record that a store holds a replica of a volume, and how big it is."""
-    values = {"size_bytes": size_bytes, "needles": needles}
-    changed = connection.execute(
-        update(placements).where(placements.c.volume == volume, placements.c.store == store).values(values)
-    )
-    if changed.rowcount == 0:
-        connection.execute(insert(placements).values(volume=volume, store=store, **values))
+    """Record that a store holds, or is to hold, a replica of a volume."""
+    values = {"size_bytes": size_bytes, "needles": needles, "failure": failure}
+    connection.execute(insert(placements).values(volume=volume, store=store, **values))
+
+
+def change(connection: Connection, volume: VolumeId, **values: Any) -> None:
+    """Change what is recorded of a volume."""
+    connection.execute(update(volumes).where(volumes.c.volume == volume).values(values))
 
 
 def set_writable(connection: Connection, wish: Writability) -> None:
@@ -184,39 +189,70 @@ def set_writable(connection: Connection, wish: Writability) -> None:
         VolumeNotFound: there is no such volume.
         Conflict: it is sealed, and stays so.
     """
-    row = connection.execute(_VOLUME, {"chosen": wish.volume}).one_or_none()
+    row = volume_row(connection, wish.volume)
     if row is None:
-        raise _unknown(wish.volume)
+        raise unknown(wish.volume)
     if not wish.writable:
-        _set(connection, wish.volume, writable=False, reason=row.reason or "taken out of the writable set")
+        change(connection, wish.volume, withdrawn=row.withdrawn or WITHDRAWN)
         return
     if row.sealed:
         raise Conflict(f"{volume_name(wish.volume)} is sealed.", logical_volume=volume_name(wish.volume))
-    _set(connection, wish.volume, writable=True, reason="")
+    change(connection, wish.volume, withdrawn=None, full=False)
     connection.execute(update(placements).where(placements.c.volume == wish.volume).values(failure=None))
 
 
 def report_failure(connection: Connection, failure: Failure) -> None:
-    """Take a volume out of the writable set because a replica of it failed.
+    """Note that a replica failed; its volume takes no writes meanwhile.
 
     Raises:
         VolumeNotFound: there is no such volume on that store.
     """
-    replica = {"of_volume": failure.volume, "of_store": failure.store}
-    if connection.execute(_REPLICA, replica).first() is None:
-        raise _unknown(failure.volume)
-    connection.execute(
-        update(placements)
-        .where(placements.c.volume == failure.volume, placements.c.store == failure.store)
-        .values(failure=failure.reason)
-    )
-    _set(connection, failure.volume, writable=False, reason=f"{failure.store}: {failure.reason}")
+    _set_failure(connection, failure.volume, failure.store, failure.reason)
 
 
-def _set(connection: Connection, volume: VolumeId, **values: Any) -> None:
-    connection.execute(update(volumes).where(volumes.c.volume == volume).values(values))
+def mend(connection: Connection, mended: Mended) -> None:
+    """Note that a replica is whole.
+
+    Raises:
+        VolumeNotFound: there is no such volume on that store.
+    """
+    _set_failure(connection, mended.volume, mended.store, None)
 
 
-def _unknown(volume: VolumeId) -> VolumeNotFound:
+def _set_failure(connection: Connection, volume: VolumeId, store: StoreId, reason: str | None) -> None:
+    here = (placements.c.volume == volume) & (placements.c.store == store)
+    values = {"failure": reason} if reason is not None else {"failure": None, "absent_at_ms": None}
+    if connection.execute(update(placements).where(here).values(values)).rowcount == 0:
+        raise unknown(volume)
+
+
+def replace_replica(connection: Connection, wanted: Replacement) -> None:
+    """Have a replica made on another store; it counts as failed until it is mended.
+
+    Raises:
+        VolumeNotFound: there is no such volume, or not on the old store.
+        Conflict: the new store is not known, or has a replica already.
+    """
+    volume, old, new = wanted
+    if volume_row(connection, volume) is None:
+        raise unknown(volume)
+    if connection.execute(select(stores.c.store).where(stores.c.store == new)).first() is None:
+        raise Conflict(f"No store {new} has registered.", store=new)
+    if replica_row(connection, volume, new) is not None:
+        raise Conflict(f"{new} has a replica of {volume_name(volume)} already.", store=new)
+    if old is not None:
+        gone = (placements.c.volume == volume) & (placements.c.store == old)
+        if connection.execute(delete(placements).where(gone)).rowcount == 0:
+            raise unknown(volume)
+    place(connection, volume, new, failure=NOT_COPIED)
+
+
+def replica_row(connection: Connection, volume: VolumeId, store: StoreId) -> Any:
+    """What is recorded of one replica, or None."""
+    return connection.execute(_REPLICA, {"of_volume": volume, "of_store": store}).one_or_none()
+
+
+def unknown(volume: VolumeId) -> VolumeNotFound:
+    """The error for a volume, or a replica of it, that is not recorded."""
     name = volume_name(volume)
     return VolumeNotFound(f"The directory has no {name}.", logical_volume=name)

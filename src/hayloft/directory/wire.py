@@ -24,10 +24,12 @@ from hayloft.types import (
     NewPhoto,
     ParkedEvent,
     PhotoDetails,
+    PhotoEntry,
     PhotoId,
     PhotoRecord,
     PhotoStatus,
     Placement,
+    ReplicaState,
     StoreHealth,
     StoreId,
     VolumeId,
@@ -43,6 +45,8 @@ from hayloft.wire.errors import from_response, to_body
 LEASE: Final = TypeAdapter(Lease)
 PLACEMENT: Final = TypeAdapter(Placement)
 PLACEMENTS: Final = TypeAdapter(tuple[Placement, ...])
+REPLICAS: Final = TypeAdapter(tuple[ReplicaState, ...])
+ENTRIES: Final = TypeAdapter(tuple[PhotoEntry, ...])
 STORES: Final = TypeAdapter(tuple[KnownStore, ...])
 HEALTH: Final = TypeAdapter(StoreHealth)
 EVENT: Final = TypeAdapter(Event)

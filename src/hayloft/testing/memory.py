@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hayloft import errors, limits
+from hayloft import needle as codec
 from hayloft.clock import Clock, SystemClock
 from hayloft.errors import HayloftError
+from hayloft.needle import Kind, Needle
 from hayloft.types import (
+    RANGE_SEQUENCES,
     AlternateKey,
     Appended,
     Committed,
@@ -30,16 +34,20 @@ from hayloft.types import (
     EventKind,
     Existence,
     GroupPage,
+    Imported,
     KnownStore,
     Lease,
     Link,
     LinkPage,
+    NeedleEntry,
+    NeedleKey,
     NeedleMetadata,
     Neighbour,
     NewNeedle,
     NewPhoto,
     ParkedEvent,
     PhotoDetails,
+    PhotoEntry,
     PhotoGroup,
     PhotoId,
     PhotoPage,
@@ -47,19 +55,25 @@ from hayloft.types import (
     PhotoRecord,
     PhotoStatus,
     Placement,
+    RangeDigest,
     Relation,
+    ReplicaState,
+    Scrutiny,
     SimilarityStatus,
     StoreHealth,
     StoreId,
     Verdict,
+    VolumeDigest,
     VolumeId,
     VolumeReport,
     VolumeState,
     new_cookie,
     photo_id,
+    sequence_of,
     volume_of,
 )
 from hayloft.types import Sequence as SequenceNumber
+from hayloft.volume import transfer
 
 LEASE_COUNT_MAX = 1 << 16
 LOCAL = StoreId("local")
@@ -85,8 +99,8 @@ class MemoryStore:
         self.store = store
         self._capacity_bytes = capacity_bytes
         self._needles: dict[tuple[PhotoId, AlternateKey], MemoryNeedle] = {}
-        self._deleted: set[PhotoId] = set()
-        self._damaged: set[PhotoId] = set()
+        self._deleted: set[NeedleKey] = set()
+        self._damaged: set[NeedleKey] = set()
         self._volumes: set[VolumeId] = set()
         self._sealed: set[VolumeId] = set()
         self._failure: HayloftError | None = None
@@ -98,7 +112,7 @@ class MemoryStore:
 
     def corrupt(self, photo: PhotoId) -> None:
         """Damage a photo's needles: reading them raises ``NeedleCorrupt``."""
-        self._damaged.add(photo)
+        self._damaged.update(NeedleKey(photo, key) for key in AlternateKey)
 
     def forget(self, photo: PhotoId) -> None:
         """Lose a photo's needles without a trace."""
@@ -110,24 +124,27 @@ class MemoryStore:
         self._check()
         if volume in self._sealed:
             raise errors.VolumeReadOnly(volume=volume)
+        if needle.alternate_key and NeedleKey(needle.photo) in self._deleted:
+            raise errors.PhotoDeleted(photo_id=needle.photo)
         if self._used_bytes() + len(needle.data) > self._capacity_bytes:
             raise errors.StorageFull
         self._volumes.add(volume)
         offset = self._used_bytes()
         kept = MemoryNeedle(cookie=needle.cookie, data=bytes(needle.data), metadata=needle.metadata)
         self._needles[needle.photo, needle.alternate_key] = kept
-        self._deleted.discard(needle.photo)
+        self._deleted.discard(NeedleKey(needle.photo, needle.alternate_key))
+        self._damaged.discard(NeedleKey(needle.photo, needle.alternate_key))
         return Appended(offset=offset, size=len(needle.data))
 
     async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> MemoryNeedle:
         """Give a needle back."""
         self._check()
-        if photo in self._deleted:
+        if NeedleKey(photo, alternate_key) in self._deleted:
             raise errors.PhotoDeleted(photo_id=photo)
         needle = self._needles.get((photo, alternate_key))
         if needle is None:
             raise errors.PhotoNotFound(photo_id=photo)
-        if photo in self._damaged:
+        if (photo, alternate_key) in self._damaged:
             raise errors.NeedleCorrupt(photo_id=photo)
         return needle
 
@@ -142,7 +159,7 @@ class MemoryStore:
     def exists(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> Existence | None:
         """What is known of a needle."""
         needle = self._needles.get((photo, alternate_key))
-        if photo in self._deleted:
+        if NeedleKey(photo, alternate_key) in self._deleted:
             return Existence(exists=False, deleted=True)
         return Existence(exists=needle is not None, size=len(needle.data) if needle else 0)
 
@@ -158,8 +175,7 @@ class MemoryStore:
         held = [key for key in AlternateKey if (photo, key) in self._needles]
         for key in held:
             del self._needles[photo, key]
-        if held:
-            self._deleted.add(photo)
+            self._deleted.add(NeedleKey(photo, key))
         return bool(held)
 
     async def seal(self, volume: VolumeId) -> None:
@@ -180,7 +196,7 @@ class MemoryStore:
         """Report the needles that ``corrupt`` damaged."""
         self._volume(volume)
         held = [key for key in self._needles if volume_of(key[0]) == volume]
-        damaged = tuple((photo, key, "damaged") for photo, key in held if photo in self._damaged)
+        damaged = tuple((photo, key, "damaged") for photo, key in held if (photo, key) in self._damaged)
         return VolumeReport(state=self._state(volume), checked=len(held), damaged=damaged)
 
     async def compact(self, volume: VolumeId) -> CompactionReport:
@@ -194,6 +210,101 @@ class MemoryStore:
             needles=state.needles,
         )
 
+    async def digest(self, volume: VolumeId) -> VolumeDigest:
+        """All needles, as they would be listed."""
+        self._check()
+        self._volume(volume)
+        entries = self._entries(volume)
+        ranges: dict[int, list[NeedleEntry]] = defaultdict(list)
+        for entry in entries:
+            ranges[sequence_of(entry.key.photo) // RANGE_SEQUENCES].append(entry)
+        return VolumeDigest(
+            volume=volume,
+            needles=sum(not entry.deleted for entry in entries),
+            live_bytes=sum(entry.size for entry in entries),
+            deleted=sum(entry.deleted for entry in entries),
+            damaged=sum(entry.damaged for entry in entries),
+            digest=_digest_of(entries),
+            ranges=tuple(
+                RangeDigest(first=SequenceNumber(number * RANGE_SEQUENCES), digest=_digest_of(some))
+                for number, some in sorted(ranges.items())
+            ),
+        )
+
+    async def needles(
+        self,
+        volume: VolumeId,
+        *,
+        after: NeedleKey | None = None,
+        limit: int,
+        scrutiny: Scrutiny = Scrutiny.KNOWN,
+    ) -> tuple[NeedleEntry, ...]:
+        """Needles past a key, deleted ones included."""
+        self._check()
+        self._volume(volume)
+        if not 0 < limit <= limits.TRANSFER_NEEDLES_MAX:
+            raise errors.InvalidRequest
+        entries = [entry for entry in self._entries(volume) if after is None or entry.key > after]
+        if scrutiny is Scrutiny.INDEX:
+            entries = [replace(entry, checksum=None, damaged=False) for entry in entries]
+        return tuple(entries[:limit])
+
+    async def export_needles(self, volume: VolumeId, needles: Sequence[NeedleKey]) -> bytes:
+        """Records of the needles that are whole, and of deletions."""
+        self._check()
+        self._volume(volume)
+        if len(needles) > limits.TRANSFER_NEEDLES_MAX or any(volume_of(k.photo) != volume for k in needles):
+            raise errors.InvalidRequest
+        records: list[bytes] = []
+        for key in needles:
+            if key in self._deleted:
+                deletion = transfer.pack_deletion(sequence_of(key.photo), key.alternate_key)
+                records.append(b"".join(deletion))
+            elif key in self._needles and key not in self._damaged:
+                record = _record(key, self._needles[key])
+                if records and sum(map(len, records)) + len(record) > limits.TRANSFER_BYTES:
+                    break
+                records.append(record)
+        return b"".join(records)
+
+    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
+        """Take over what is missing, damaged or older here; deletions win."""
+        self._check()
+        needles = transfer.unpack(records)
+        if self._used_bytes() + sum(needle.data_size for needle in needles) > self._capacity_bytes:
+            raise errors.StorageFull
+        self._volumes.add(volume)
+        done = [self._take_over(volume, needle) for needle in sorted(needles, key=lambda each: -each.kind)]
+        return Imported(stored=done.count("stored"), deleted=done.count("deleted"), kept=done.count("kept"))
+
+    def _take_over(self, volume: VolumeId, needle: Needle) -> str:
+        key = NeedleKey(photo_id(volume, needle.sequence), AlternateKey(needle.alternate_key))
+        if key in self._deleted or (NeedleKey(key.photo) in self._deleted and not needle.kind):
+            return "kept"
+        if needle.kind == Kind.TOMBSTONE:
+            self._needles.pop(key, None)
+            self._deleted.add(key)
+            return "deleted"
+        here = self._needles.get(key)
+        if here is not None and key not in self._damaged:
+            theirs = (needle.metadata.created_at_ms, needle.body_checksum)
+            if theirs <= (here.metadata.created_at_ms, self._checksum(key)):
+                return "kept"
+        self._needles[key] = MemoryNeedle(
+            cookie=needle.cookie, data=bytes(needle.data), metadata=needle.metadata
+        )
+        self._damaged.discard(key)
+        return "stored"
+
+    async def rebuild_index(self, volume: VolumeId) -> None:
+        """There is no index."""
+        self._volume(volume)
+
+    async def set_aside(self, volume: VolumeId) -> None:
+        """There is nothing that cannot be opened."""
+        self._volume(volume)
+        raise errors.Conflict
+
     async def close(self) -> None:
         """Refuse everything from now on."""
         self._closed = True
@@ -203,6 +314,25 @@ class MemoryStore:
             raise errors.ShuttingDown
         if self._failure is not None:
             raise self._failure
+
+    def _entries(self, volume: VolumeId) -> list[NeedleEntry]:
+        live = [
+            NeedleEntry(
+                key=NeedleKey(*key),
+                size=len(_record(NeedleKey(*key), needle)),
+                checksum=None if key in self._damaged else self._checksum(NeedleKey(*key)),
+                damaged=key in self._damaged,
+            )
+            for key, needle in self._needles.items()
+            if volume_of(key[0]) == volume
+        ]
+        deleted = [
+            NeedleEntry(key=key, deleted=True) for key in self._deleted if volume_of(key.photo) == volume
+        ]
+        return sorted(live + deleted, key=lambda entry: entry.key)
+
+    def _checksum(self, key: NeedleKey) -> int:
+        return transfer.unpack(_record(key, self._needles[key]))[0].body_checksum
 
     def _volume(self, volume: VolumeId) -> None:
         if volume not in self._volumes:
@@ -234,8 +364,12 @@ class MemoryDirectory:
         self._clock = clock or SystemClock()
         self._volumes_writable = volumes_writable
         self._replicas = replicas
-        self._stores: dict[StoreId, StoreHealth] = {}
-        self._placements: dict[VolumeId, Placement] = {}
+        self._stores: dict[StoreId, KnownStore] = {}
+        self._volumes_told: dict[StoreId, dict[VolumeId, VolumeState]] = {}
+        self._placed: dict[VolumeId, list[StoreId]] = {}
+        self._failures: dict[tuple[VolumeId, StoreId], str] = {}
+        self._withdrawn: set[VolumeId] = set()
+        self._sealed: set[VolumeId] = set()
         self._next_sequence: dict[VolumeId, int] = defaultdict(lambda: 1)
         self._holders: dict[str, VolumeId] = {}
         self._photos: dict[PhotoId, PhotoRecord] = {}
@@ -246,11 +380,11 @@ class MemoryDirectory:
         self._positions: dict[str, int] = {}
         self._parked: dict[tuple[str, int], ParkedEvent] = {}
 
-    async def lease(self, *, holder: str, count: int) -> Lease:
+    async def lease(self, *, holder: str, count: int, avoid: Collection[StoreId] = ()) -> Lease:
         """Lease ids in the holder's volume, making volumes while there are too few."""
         if not 0 < count <= LEASE_COUNT_MAX:
             raise errors.InvalidRequest(f"A lease has 1 to {LEASE_COUNT_MAX} ids.")
-        placement = self._volume_for(holder)
+        placement = await self._volume_for(holder, avoid)
         first = self._next_sequence[placement.volume]
         self._next_sequence[placement.volume] = first + count
         return Lease(
@@ -291,7 +425,7 @@ class MemoryDirectory:
             cookie=photo.cookie,
             status=PhotoStatus.ACTIVE,
             alternate_key=photo.alternate_key,
-            replicas=self._replicas_of(photo.photo),
+            replicas=await self._record_replicas(photo.photo),
             size=photo.size,
             sha256=photo.sha256,
             media_type=photo.media_type,
@@ -363,43 +497,111 @@ class MemoryDirectory:
         return found
 
     async def placement(self, volume: VolumeId) -> Placement:
-        """One volume."""
-        placement = self._placements.get(volume)
-        if placement is None:
-            raise errors.VolumeNotFound(volume=volume)
-        return placement
+        """One volume, its healthy replicas first."""
+        replicas = self._volume(volume)
+        failing = {store for store in replicas if (volume, store) in self._failures}
+        return Placement(
+            volume=volume,
+            replicas=tuple(sorted(replicas, key=lambda store: store in failing)),
+            writable=not failing and volume not in self._withdrawn,
+        )
 
     async def placements(self) -> tuple[Placement, ...]:
         """All volumes."""
-        return tuple(self._placements.values())
+        return tuple([await self.placement(volume) for volume in self._placed])
 
-    async def register(self, health: StoreHealth, *, url: str | None = None) -> None:  # noqa: ARG002
-        """A store's heartbeat."""
-        self._stores[health.store] = health
+    async def replicas(self) -> tuple[ReplicaState, ...]:
+        """All replicas of all volumes."""
+        return tuple(
+            ReplicaState(
+                volume=volume,
+                store=store,
+                failure=self._failures.get((volume, store)),
+                size_bytes=(told := self._told(store, volume)).size_bytes,
+                needles=told.needles,
+            )
+            for volume in sorted(self._placed)
+            for store in sorted(self._placed[volume])
+        )
+
+    async def register(
+        self, health: StoreHealth, *, url: str | None = None, zone: str | None = None
+    ) -> None:
+        """A store's heartbeat; a replica that it spoke of before and does not any more is missing."""
+        before = self._stores.get(health.store)
+        self._stores[health.store] = KnownStore(
+            store=health.store,
+            url=url or (before.url if before else None),
+            free_bytes=health.free_bytes,
+            capacity_bytes=health.capacity_bytes,
+            seen_at_ms=self._clock.now_ms(),
+            zone=zone or (before.zone if before else None),
+        )
+        told = {state.volume: state for state in health.volumes}
+        for volume in set(self._volumes_told.get(health.store, {})) - set(told):
+            if health.store in self._placed.get(volume, ()):
+                self._failures.setdefault((volume, health.store), "missing")
+        self._volumes_told.setdefault(health.store, {}).update(told)
         for state in health.volumes:
-            if state.sealed and state.volume in self._placements:
-                await self.set_writable(state.volume, False)
+            if state.volume not in self._placed:
+                self._placed[state.volume] = [health.store]
+                self._withdrawn.add(state.volume)
+            if state.sealed:
+                self._sealed.add(state.volume)
+                self._withdrawn.add(state.volume)
 
     async def stores(self) -> tuple[KnownStore, ...]:
         """All stores that registered."""
-        return tuple(
-            KnownStore(
-                store=health.store,
-                url=None,
-                free_bytes=health.free_bytes,
-                capacity_bytes=health.capacity_bytes,
-                seen_at_ms=self._clock.now_ms(),
-            )
-            for health in self._stores.values()
-        )
+        return tuple(self._stores.values())
 
     async def set_writable(self, volume: VolumeId, writable: bool) -> None:
         """Take a volume into, or out of, the writable set."""
-        self._placements[volume] = replace(await self.placement(volume), writable=writable)
+        for store in self._volume(volume):
+            if writable:
+                self._failures.pop((volume, store), None)
+        if writable and volume in self._sealed:
+            raise errors.Conflict(volume=volume)
+        (self._withdrawn.discard if writable else self._withdrawn.add)(volume)
 
-    async def report_failure(self, volume: VolumeId, store: StoreId, reason: str) -> None:  # noqa: ARG002
+    async def report_failure(self, volume: VolumeId, store: StoreId, reason: str) -> None:
         """A replica failed."""
-        await self.set_writable(volume, False)
+        self._replica(volume, store)
+        self._failures[volume, store] = reason
+
+    async def mend(self, volume: VolumeId, store: StoreId) -> None:
+        """A replica is whole again."""
+        self._replica(volume, store)
+        self._failures.pop((volume, store), None)
+
+    async def replace_replica(self, volume: VolumeId, old: StoreId | None, new: StoreId) -> None:
+        """Have a replica made on another store."""
+        placed = self._volume(volume)
+        if new not in self._stores or new in placed:
+            raise errors.Conflict(store=new)
+        if old is not None:
+            self._replica(volume, old)
+            placed.remove(old)
+            self._failures.pop((volume, old), None)
+        placed.append(new)
+        self._failures[volume, new] = "not copied yet"
+
+    async def volume_photos(
+        self, volume: VolumeId, *, after: SequenceNumber | None = None, limit: int
+    ) -> tuple[PhotoEntry, ...]:
+        """A volume's photos in order of their ids."""
+        self._volume(volume)
+        first = photo_id(volume, SequenceNumber(0 if after is None else after + 1))
+        wanted = (self._photos[photo] for photo in sorted(self._photos) if photo >= first)
+        return tuple(
+            PhotoEntry(
+                photo=record.photo,
+                status=record.status,
+                alternate_key=record.alternate_key,
+                size=record.size,
+                created_at_ms=record.created_at_ms,
+            )
+            for record in itertools.islice((r for r in wanted if volume_of(r.photo) == volume), limit)
+        )
 
     async def set_details(self, photo: PhotoId, details: PhotoDetails) -> None:
         """Record what a photo's file says about it."""
@@ -476,39 +678,54 @@ class MemoryDirectory:
             photos=len(active),
             deleted=sum(p.status is PhotoStatus.DELETED for p in self._photos.values()),
             bytes=sum(p.size for p in active),
-            volumes=len(self._placements),
-            writable_volumes=sum(p.writable for p in self._placements.values()),
+            volumes=len(self._placed),
+            writable_volumes=sum(p.writable for p in await self.placements()),
             last_event=len(self._events),
         )
 
     async def close(self) -> None:
         """Nothing to release."""
 
-    def _volume_for(self, holder: str) -> Placement:
-        held = self._placements.get(self._holders.get(holder, VolumeId(0)))
-        if held is not None and held.writable:
-            return held
-        writable = [p for p in self._placements.values() if p.writable]
-        while len(writable) < self._volumes_writable:
-            writable.append(self._create_volume())
+    async def _volume_for(self, holder: str, avoid: Collection[StoreId]) -> Placement:
+        usable = [p for p in await self.placements() if p.writable and not set(avoid) & set(p.replicas)]
+        for placement in usable:
+            if placement.volume == self._holders.get(holder):
+                return placement
+        while len(usable) < self._volumes_writable:
+            usable.append(await self.placement(self._create_volume(avoid)))
         taken = set(self._holders.values())
-        chosen = next((p for p in writable if p.volume not in taken), writable[0])
+        chosen = next((p for p in usable if p.volume not in taken), usable[0])
         self._holders[holder] = chosen.volume
         return chosen
 
-    def _create_volume(self) -> Placement:
-        roomy = [health.store for health in self._stores.values() if health.free_bytes > 0]
-        if len(roomy) < self._replicas:
+    def _create_volume(self, avoid: Collection[StoreId]) -> VolumeId:
+        roomy = [known.store for known in self._stores.values() if known.free_bytes > 0]
+        reachable = [store for store in roomy if store not in avoid]
+        # Where too few can be reached, a volume gets fewer replicas; where none can, all are as good.
+        chosen = reachable or roomy
+        if len(chosen) < (1 if avoid else self._replicas):
             raise errors.StorageFull
-        volume = VolumeId(max(self._placements, default=0) + 1)
-        spread = itertools.islice(itertools.cycle(roomy), volume, volume + self._replicas)
-        placement = Placement(volume=volume, replicas=tuple(spread), writable=True)
-        self._placements[volume] = placement
-        return placement
+        volume = VolumeId(max(self._placed, default=0) + 1)
+        count = min(self._replicas, len(chosen))
+        self._placed[volume] = list(itertools.islice(itertools.cycle(chosen), volume, volume + count))
+        return volume
 
-    def _replicas_of(self, photo: PhotoId) -> tuple[StoreId, ...]:
-        placement = self._placements.get(volume_of(photo))
-        return placement.replicas if placement else ()
+    def _volume(self, volume: VolumeId) -> list[StoreId]:
+        if volume not in self._placed:
+            raise errors.VolumeNotFound(volume=volume)
+        return self._placed[volume]
+
+    def _replica(self, volume: VolumeId, store: StoreId) -> None:
+        if store not in self._volume(volume):
+            raise errors.VolumeNotFound(volume=volume)
+
+    def _told(self, store: StoreId, volume: VolumeId) -> VolumeState:
+        nothing = VolumeState(volume=volume, needles=0, size_bytes=0, sealed=False)
+        return self._volumes_told.get(store, {}).get(volume, nothing)
+
+    async def _record_replicas(self, photo: PhotoId) -> tuple[StoreId, ...]:
+        volume = volume_of(photo)
+        return (await self.placement(volume)).replicas if volume in self._placed else ()
 
 
 class MemorySimilarity:
@@ -616,6 +833,23 @@ class MemorySimilarity:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def _record(key: NeedleKey, needle: MemoryNeedle) -> bytes:
+    """The needle as it travels between stores."""
+    record = codec.encode(
+        salt=transfer.SALT,
+        sequence=sequence_of(key.photo),
+        cookie=needle.cookie,
+        data=needle.data,
+        alternate_key=key.alternate_key,
+        metadata=codec.encode_metadata(needle.metadata),
+    )
+    return b"".join(map(bytes, record.body)) + record.footer(replaced=0, batch_offset=0)
+
+
+def _digest_of(entries: Sequence[NeedleEntry]) -> str:
+    return hashlib.sha256(repr(entries).encode()).hexdigest()
 
 
 def _matches(record: PhotoRecord, query: PhotoQuery) -> bool:

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from hayloft.directory.database import parse_url, sqlite_engine
+from hayloft.directory.heartbeats import Heartbeat, register
 from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease
 from hayloft.directory.migrations import upgrade_on
 from hayloft.directory.schema import volumes
-from hayloft.directory.volumes import Heartbeat, register
 from hayloft.errors import StorageFull
 from hayloft.limits import SEQUENCES_PER_VOLUME_MAX
 from hayloft.types import StoreHealth, StoreId
@@ -65,8 +65,25 @@ def test_silent_stores_get_no_new_volumes(connection):
     beat(connection, "s2", now_ms=5000)
     assert take(connection, "a", now_ms=5500, policy=policy).replicas == ("s2",)
     with pytest.raises(StorageFull):
-        connection.execute(update(volumes).values(writable=False))
+        connection.execute(update(volumes).values(withdrawn="by hand"))
         take(connection, "a", now_ms=9000, policy=policy)
+
+
+def test_volumes_on_silent_stores_take_no_writes_until_they_are_heard_of(connection):
+    policy = WritePolicy(writable_max=1, silence_ms_max=1000)
+    for name in ("s1", "s2", "s3"):
+        beat(connection, name, now_ms=1000)
+    whole = take(connection, "a", now_ms=1500, policy=policy)
+    for name in ("s1", "s2"):
+        beat(connection, name, now_ms=3000)
+    without = take(connection, "a", now_ms=3500, policy=policy)
+    assert set(without.replicas) == {"s1", "s2"}
+    beat(connection, "s3", now_ms=3600)
+    beat(connection, "s1", now_ms=5000)
+    beat(connection, "s3", now_ms=5000)
+    beat(connection, "s2", now_ms=5000)
+    volumes_now = {take(connection, name, now_ms=5100, policy=policy).volume for name in "bc"}
+    assert volumes_now == {whole.volume, without.volume}
 
 
 def test_volumes_spread_over_stores_by_the_space_not_yet_promised(connection):

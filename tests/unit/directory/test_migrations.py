@@ -49,12 +49,16 @@ def test_every_earlier_revision_is_brought_up_to_date(path, start):
     engine = sqlite_engine(parse_url(url), begin="BEGIN IMMEDIATE")
     with engine.begin() as connection:
         upgrade_on(connection, start)
-        connection.exec_driver_sql("INSERT INTO stores VALUES ('s', NULL, 1, 2, 3)")
+        connection.exec_driver_sql(
+            "INSERT INTO stores (store, free_bytes, capacity_bytes, seen_at_ms) VALUES ('s', 1, 2, 3)"
+        )
     engine.dispose()
     upgrade(url)
     upgrade(url)
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT * FROM stores").fetchall() == [("s", None, 1, 2, 3)]
+        assert connection.execute("SELECT store, url, seen_at_ms FROM stores").fetchall() == [
+            ("s", None, 3)
+        ]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [
             (revisions()[-1],)
         ]
