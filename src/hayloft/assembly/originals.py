@@ -11,6 +11,7 @@ from hayloft.gateway.metrics import Metrics
 from hayloft.gateway.placements import Placements
 from hayloft.gateway.read import Reads
 from hayloft.gateway.reports import Reports
+from hayloft.gateway.standing import Standings
 from hayloft.roles import Directory, Store
 from hayloft.types import PhotoId, StoreId
 
@@ -25,7 +26,9 @@ class Originals:
             stores=stores,
             placements=Placements(directory, clock),
             reports=Reports(directory, Metrics(), clock),
+            standings=Standings(clock),
             tags=EntityTags(secrets.token_bytes(32)),
+            clock=clock,
         )
 
     async def read_original(self, photo: PhotoId) -> bytes:

@@ -15,6 +15,7 @@ from hayloft.clock import Clock, SystemClock
 from hayloft.config import GatewaySettings
 from hayloft.gateway.access import Access
 from hayloft.gateway.budget import Budget
+from hayloft.gateway.cached import Admission, Cached
 from hayloft.gateway.conditions import EntityTags
 from hayloft.gateway.delete import Deletions
 from hayloft.gateway.identifiers import Identifiers
@@ -24,8 +25,10 @@ from hayloft.gateway.pictures import Pictures
 from hayloft.gateway.placements import Placements
 from hayloft.gateway.read import Reads
 from hayloft.gateway.reports import Reports
+from hayloft.gateway.standing import Standings
+from hayloft.gateway.storing import Storing
 from hayloft.gateway.upload import Uploads
-from hayloft.roles import Directory, Renditions, Similarity, Store
+from hayloft.roles import Cache, Directory, Renditions, Similarity, Store
 from hayloft.types import StoreId
 
 PublicView = Callable[[bytes | memoryview], bytes]
@@ -47,6 +50,8 @@ class Gateway:
         renditions: Renditions | None = None,
         public_view: PublicView | None = None,
         clock: Clock | None = None,
+        cache: Cache | None = None,
+        admission: Admission = Admission.WRITABLE,
     ) -> None:
         clock = clock or SystemClock()
         self.directory = directory
@@ -60,13 +65,20 @@ class Gateway:
         self.placements = Placements(directory, clock)
         self._reports = Reports(directory, self.metrics, clock)
         self._identifiers = Identifiers(directory, holder=worker)
+        self.standings = Standings(clock)
+        self.cached = None
+        if cache is not None and admission is not Admission.NONE:
+            self.cached = Cached(cache, placements=self.placements, clock=clock, admission=admission)
         tags = EntityTags(secret if public_view is None else _other_secret(secret))
         self.reads = Reads(
             directory=directory,
             stores=stores,
             placements=self.placements,
             reports=self._reports,
+            standings=self.standings,
             tags=tags,
+            clock=clock,
+            cached=self.cached,
             public_view=public_view,
             without_key=not self.access.required,
         )
@@ -82,16 +94,23 @@ class Gateway:
             self.metrics,
             settings.public_url,
         )
-        self.uploads = Uploads(
+        self._storing = Storing(
             directory=directory,
             stores=stores,
             identifiers=self._identifiers,
             reports=self._reports,
+            standings=self.standings,
+        )
+        self.uploads = Uploads(
+            directory=directory,
+            storing=self._storing,
             metrics=self.metrics,
             clock=clock,
             pixels_max=settings.upload.pixels_max,
         )
-        self.deletions = Deletions(directory=directory, stores=stores)
+        self.deletions = Deletions(
+            directory=directory, stores=stores, standings=self.standings, cached=self.cached
+        )
         self._flushing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -106,8 +125,10 @@ class Gateway:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._flushing
         await self._identifiers.close()
-        await self.uploads.close()
+        await self._storing.close()
         await self._reports.close()
+        if self.cached is not None:
+            await self.cached.close()
 
     async def _flush_metrics(self) -> None:
         try:

@@ -36,29 +36,32 @@ class Identifiers:
         self._directory = directory
         self._holder = holder
         self._lease_count = lease_count
-        self._lease: Lease | None = None
+        self._block: _Block | None = None
         self._used = 0
-        self._refill: asyncio.Task[Lease] | None = None
+        self._refill: asyncio.Task[_Block] | None = None
         self._abandoned: set[VolumeId] = set()
 
-    async def take(self) -> Slot:
-        """The next fresh id.
+    async def take(self, avoid: frozenset[StoreId] = frozenset()) -> Slot:
+        """The next fresh id; in a volume without replicas on the stores to ``avoid``, if there is one.
 
         Raises:
             StorageFull: no store has room for a new volume.
         """
-        while self._lease is None or self._used >= self._lease.count:
-            await self._renew()
-        lease, sequence = self._lease, Sequence(self._lease.first + self._used)
+        if self._block is not None and not self._block.suits(avoid):
+            self._block = None
+        while self._block is None or self._used >= self._block.lease.count:
+            await self._renew(avoid)
+        lease = self._block.lease
+        sequence = Sequence(lease.first + self._used)
         self._used += 1
         if self._used * REFILL_SHARE >= lease.count * (REFILL_SHARE - 1):
-            self._start_refill()
+            self._start_refill(avoid)
         return Slot(photo_id(lease.volume, sequence), lease.replicas)
 
     def abandon(self, volume: VolumeId) -> None:
         """Take no more ids of a volume from the blocks at hand, and none of one being fetched."""
-        if self._lease is not None and self._lease.volume == volume:
-            self._lease = None
+        if self._block is not None and self._block.lease.volume == volume:
+            self._block = None
         if self._refill is not None:
             self._abandoned.add(volume)
 
@@ -69,18 +72,21 @@ class Identifiers:
             await asyncio.gather(self._refill, return_exceptions=True)
             self._refill = None
 
-    def _start_refill(self) -> asyncio.Task[Lease]:
+    def _start_refill(self, avoid: frozenset[StoreId]) -> asyncio.Task[_Block]:
         if self._refill is None:
-            lease = self._directory.lease(holder=self._holder, count=self._lease_count)
-            self._refill = asyncio.ensure_future(lease)
+            self._refill = asyncio.create_task(self._fetch(avoid))
             self._refill.add_done_callback(_retrieve)
         return self._refill
 
-    async def _renew(self) -> None:
+    async def _fetch(self, avoid: frozenset[StoreId]) -> _Block:
+        lease = await self._directory.lease(holder=self._holder, count=self._lease_count, avoid=avoid)
+        return _Block(lease, avoid)
+
+    async def _renew(self, avoid: frozenset[StoreId]) -> None:
         """Make the fetched block the present one; many uploads may wait for the same one."""
-        refill = self._start_refill()
+        refill = self._start_refill(avoid)
         try:
-            lease = await asyncio.shield(refill)
+            block = await asyncio.shield(refill)
         except BaseException:
             if refill.done() and self._refill is refill:
                 self._refill = None
@@ -88,14 +94,27 @@ class Identifiers:
         if self._refill is not refill:
             return  # Another upload has put it in use.
         self._refill = None
-        if lease.volume in self._abandoned:
-            self._abandoned.clear()
-            return
+        good = block.lease.volume not in self._abandoned and block.suits(avoid)
         self._abandoned.clear()
-        self._lease, self._used = lease, 0
+        if good:
+            self._block, self._used = block, 0
 
 
-def _retrieve(refill: asyncio.Task[Lease]) -> None:
+class _Block(NamedTuple):
+    """A lease, and the stores that it was to avoid."""
+
+    lease: Lease
+    avoided: frozenset[StoreId]
+
+    def suits(self, avoid: frozenset[StoreId]) -> bool:
+        """Whether the directory knew of the stores to avoid, or it has none of them anyway.
+
+        A block that is on one of them although it was to avoid it is the best there is.
+        """
+        return avoid <= self.avoided or (avoid - self.avoided).isdisjoint(self.lease.replicas)
+
+
+def _retrieve(refill: asyncio.Task[_Block]) -> None:
     """Mark a failure as seen: whoever next needs an id meets it in ``_renew``."""
     if not refill.cancelled():
         refill.exception()

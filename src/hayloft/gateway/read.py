@@ -1,41 +1,52 @@
-"""Reading a photo: from the store that has it whole, under the conditions the client set.
+"""Reading a photo: from a cache or a store that has it whole, under the conditions the client set.
 
 ``Reads.answer`` returns a complete answer for one request, status, headers and bytes, ready to be sent. A
 replica that fails, is damaged or has lost the needle is passed over and reported; the client learns of
-it only when no replica is left. Hot reads touch no thread and no directory.
+it only when no replica is left. Hot reads touch no thread and no directory. Needles of stores and caches
+that tell no cookies are compared with what the directory has recorded.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 from hayloft import limits
+from hayloft.clock import Clock
 from hayloft.errors import (
     HayloftError,
+    NeedleCorrupt,
     PhotoDeleted,
     PhotoNotFound,
     ReplicasFailed,
-    RoleUnavailable,
     VolumeNotFound,
 )
 from hayloft.gateway import answers
 from hayloft.gateway.answers import CACHE_CONTROL, CACHE_CONTROL_PRIVATE, Answer, Representation
+from hayloft.gateway.cached import Cached
 from hayloft.gateway.conditions import EntityTags, lists_tag
 from hayloft.gateway.placements import Placements
+from hayloft.gateway.replicas import Exhausted, Replicas
 from hayloft.gateway.reports import Reports
+from hayloft.gateway.standing import Standings
 from hayloft.roles import Directory, Store, StoredNeedle
 from hayloft.types import (
     SEQUENCE_BITS,
     AlternateKey,
+    CacheMiss,
     Cookie,
+    NeedleMetadata,
     PhotoId,
     PhotoStatus,
     StoreId,
     VolumeId,
     volume_of,
 )
+from hayloft.wire.needles import COOKIE_UNKNOWN
 
 _CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"range"})
 """Headers that make an answer other than the plain one; ``If-Range`` means nothing without ``Range``."""
@@ -53,7 +64,10 @@ class Reads:
         stores: Mapping[StoreId, Store],
         placements: Placements,
         reports: Reports,
+        standings: Standings,
         tags: EntityTags,
+        clock: Clock,
+        cached: Cached | None = None,
         public_view: Callable[[bytes | memoryview], bytes] | None = None,
         without_key: bool = False,
     ) -> None:
@@ -62,6 +76,8 @@ class Reads:
         self._placements = placements
         self._reports = reports
         self._tags = tags
+        self._cached = cached
+        self._over = Replicas(stores, standings, clock, vouch=self._vouched)
         self._public_view = public_view
         self._without_key = without_key
 
@@ -82,7 +98,7 @@ class Reads:
         conditional = not _CONDITIONS.isdisjoint(asked)
         if conditional and (unchanged := await self._unchanged(photo, cookie, asked)):
             return unchanged
-        needle = await self.needle(photo)
+        needle = await self._wanted(photo)
         if cookie is not None and not _same_cookie(cookie, needle.cookie):
             raise PhotoNotFound(photo_id=photo)
         data = needle.data
@@ -114,7 +130,7 @@ class Reads:
         return self._representation(photo, cookie, needle, len(data)).head(), data
 
     async def needle(self, photo: PhotoId) -> StoredNeedle:
-        """A photo's needle, verified, from the first replica that has it whole.
+        """A photo's needle, verified, from a replica that has it whole.
 
         Raises:
             PhotoNotFound, PhotoDeleted: there is none, or no more.
@@ -123,17 +139,28 @@ class Reads:
         replicas = self._placements.cached(VolumeId(photo >> SEQUENCE_BITS))
         if replicas is None:
             replicas = await self._replicas(photo)
-        first = replicas[photo % len(replicas)]
-        store = self._stores.get(first)
-        if store is None:
-            return await self._elsewhere(photo, _ORIG, replicas, {first: _unknown(first)})
         try:
-            return await store.read(photo, _ORIG)
-        except PhotoDeleted:
-            raise
-        except HayloftError as error:
-            failures = {first: error}
-        return await self._elsewhere(photo, _ORIG, replicas, failures)
+            needle, failures = await self._over.read(photo, _ORIG, replicas)
+        except Exhausted as exhausted:
+            return await self._nowhere(photo, replicas, exhausted.failures)
+        if failures:
+            self._reports.damage(photo, failures)
+        return needle
+
+    async def _wanted(self, photo: PhotoId) -> StoredNeedle:
+        """A photo's needle for a client: from the cache if that has it."""
+        if self._cached is None:
+            return await self.needle(photo)
+        found = await self._cached.get(photo, _ORIG)
+        if not isinstance(found, CacheMiss):
+            if found.cookie != COOKIE_UNKNOWN:
+                return found
+            with contextlib.suppress(NeedleCorrupt):
+                return await self._vouched(photo, _ORIG, found)
+        needle = await self.needle(photo)
+        if isinstance(found, CacheMiss):
+            self._cached.fill(photo, _ORIG, needle, found)
+        return needle
 
     async def _replicas(self, photo: PhotoId) -> tuple[StoreId, ...]:
         try:
@@ -144,47 +171,22 @@ class Reads:
             raise ReplicasFailed(photo_id=photo)
         return replicas
 
-    async def _elsewhere(
-        self,
-        photo: PhotoId,
-        key: AlternateKey,
-        replicas: tuple[StoreId, ...],
-        failures: dict[StoreId, HayloftError],
-    ) -> StoredNeedle:
-        """Try the replicas that have not failed yet; report those that have, once that is certain."""
-        for name in replicas:
-            if name in failures:
-                continue
-            store = self._stores.get(name)
-            if store is None:
-                failures[name] = _unknown(name)
-                continue
-            try:
-                needle = await store.read(photo, key)
-            except PhotoDeleted:
-                raise
-            except HayloftError as error:
-                failures[name] = error
-            else:
-                self._reports.damage(photo, failures)
-                return needle
-        return await self._nowhere(photo, key, replicas, failures)
-
     async def _nowhere(
-        self,
-        photo: PhotoId,
-        key: AlternateKey,
-        replicas: tuple[StoreId, ...],
-        failures: dict[StoreId, HayloftError],
+        self, photo: PhotoId, replicas: tuple[StoreId, ...], failures: Mapping[StoreId, HayloftError]
     ) -> StoredNeedle:
-        """No store has it: the directory knows whether there is anything to be had."""
+        """No store has the original: the directory knows whether there is anything to be had."""
         record = await self._directory.photo(photo)
         if record.status is PhotoStatus.DELETED:
             raise PhotoDeleted(photo_id=photo)
         if record.status is PhotoStatus.ALLOC:
             raise PhotoNotFound(photo_id=photo)
-        if record.alternate_key is not key:
-            return await self._elsewhere(photo, record.alternate_key, replicas, {})
+        if record.alternate_key is not _ORIG:
+            try:
+                needle, _failures = await self._over.read(photo, record.alternate_key, replicas)
+            except Exhausted as exhausted:
+                failures = exhausted.failures
+            else:
+                return needle
         self._reports.damage(photo, failures)
         self._placements.forget(volume_of(photo))
         raise ReplicasFailed(
@@ -193,6 +195,28 @@ class Reads:
             photo_id=photo,
             failures={name: failure.code for name, failure in failures.items()},
         )
+
+    async def _vouched(self, photo: PhotoId, key: AlternateKey, needle: StoredNeedle) -> StoredNeedle:
+        """A needle that came without its cookie, completed and checked with what was committed.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted: the directory does not know it, or not any more.
+            NeedleCorrupt: the bytes are not the committed ones.
+        """
+        record = await self._directory.photo(photo)
+        if record.status is PhotoStatus.DELETED:
+            raise PhotoDeleted(photo_id=photo)
+        if record.alternate_key is not key:
+            return _Vouched(record.cookie, needle.data, needle.metadata)
+        if record.sha256 and await asyncio.to_thread(_digest, needle.data) != record.sha256:
+            raise NeedleCorrupt("The bytes are not the committed ones.", photo_id=photo)
+        metadata = NeedleMetadata(
+            media_type=record.media_type or needle.metadata.media_type,
+            name=record.name,
+            sha256=record.sha256,
+            created_at_ms=record.created_at_ms,
+        )
+        return _Vouched(record.cookie, needle.data, metadata)
 
     async def _unchanged(
         self, photo: PhotoId, cookie: Cookie | None, asked: Mapping[bytes, bytes]
@@ -230,8 +254,16 @@ class Reads:
         )
 
 
-def _unknown(name: StoreId) -> HayloftError:
-    return RoleUnavailable(f"The store {name} is not known here.")
+class _Vouched(NamedTuple):
+    """A needle that the directory speaks for."""
+
+    cookie: Cookie
+    data: bytes | memoryview
+    metadata: NeedleMetadata
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _same_cookie(given: Cookie, stored: Cookie) -> bool:

@@ -32,7 +32,7 @@ class Reports:
         self._metrics = metrics
         self._clock = clock
         self._reported_at: dict[tuple[VolumeId, StoreId], float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: dict[tuple[VolumeId, StoreId], asyncio.Task[None]] = {}
 
     def damage(self, photo: PhotoId, failures: Mapping[StoreId, HayloftError]) -> None:
         """These replicas could not give a photo that they should have."""
@@ -44,18 +44,27 @@ class Reports:
         """A replica failed; tell the directory, unless it was told a moment ago."""
         self._metrics.replica_failed(store, code)
         now = self._clock.monotonic_seconds()
-        if now - self._reported_at.get((volume, store), float("-inf")) < INTERVAL_SECONDS:
-            return
-        self._reported_at[volume, store] = now
-        _log.error("replica failed", volume=volume, store=store, code=code, photo_id=photo)
-        reason = code if photo is None else f"{code} (photo {photo})"
-        task = asyncio.create_task(self._send(volume, store, reason))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if now - self._reported_at.get((volume, store), float("-inf")) >= INTERVAL_SECONDS:
+            self._begin(volume, store, code if photo is None else f"{code} (photo {photo})")
+
+    async def tell(self, volume: VolumeId, store: StoreId, code: str) -> None:
+        """A replica failed a write: have the directory know it before the next volume is asked for.
+
+        Writers that meet the same failure at once share one report. One that is not delivered is no error.
+        """
+        self._metrics.replica_failed(store, code)
+        await (self._sending.get((volume, store)) or self._begin(volume, store, code))
 
     async def close(self) -> None:
         """Let the reports under way arrive."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._sending.values(), return_exceptions=True)
+
+    def _begin(self, volume: VolumeId, store: StoreId, reason: str) -> asyncio.Task[None]:
+        self._reported_at[volume, store] = self._clock.monotonic_seconds()
+        _log.error("replica failed", volume=volume, store=store, reason=reason)
+        task = self._sending[volume, store] = asyncio.create_task(self._send(volume, store, reason))
+        task.add_done_callback(lambda _task: self._sending.pop((volume, store), None))
+        return task
 
     async def _send(self, volume: VolumeId, store: StoreId, reason: str) -> None:
         try:

@@ -40,6 +40,11 @@ class Breaker:
         """Whether the peer failed too often and has not worked since."""
         return self._trial_at is not None
 
+    @property
+    def is_shut_out(self) -> bool:
+        """Whether the peer is being left alone: it is open, and its next trial is not due yet."""
+        return self._trial_at is not None and self._clock.monotonic_seconds() < self._trial_at
+
     def allows(self) -> bool:
         """Whether to ask the peer now; True is a promise to report how it went."""
         if self._trial_at is None:
@@ -63,3 +68,8 @@ class Breaker:
             self._pause_seconds = min(2 * self._pause_seconds, self._pause_seconds_max)
         if self._failures >= self._failures_max:
             self._trial_at = self._clock.monotonic_seconds() + self._pause_seconds
+
+    def trip(self) -> None:
+        """The peer failed in a way that nobody is to meet again soon: open at once."""
+        self._failures = max(self._failures, self._failures_max - 1)
+        self.failed()

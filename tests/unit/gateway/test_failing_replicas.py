@@ -11,7 +11,7 @@ from served import picture
 
 async def settle(world):
     """Let reports and cleanups under way arrive."""
-    await world.gateway.uploads.close()
+    await world.gateway._storing.close()
     await world.gateway._reports.close()
 
 
@@ -22,15 +22,15 @@ async def replicated(make_world):
     return world, photo
 
 
-def first_asked(world, photo):
-    replicas = world.directory._placements[volume_of(photo)].replicas
+async def first_asked(world, photo):
+    replicas = (await world.directory.placement(volume_of(photo))).replicas
     return world.stores[replicas[photo % len(replicas)]]
 
 
 @pytest.mark.parametrize("harm", ["corrupt", "forget", "away", "unknown"])
 async def test_another_replica_answers_and_the_failure_is_reported(replicated, harm):
     world, photo = replicated
-    store = first_asked(world, photo)
+    store = await first_asked(world, photo)
     if harm == "away":
         store.fail(errors.RoleUnavailable())
     elif harm == "unknown":
@@ -72,7 +72,7 @@ async def test_a_photo_lost_everywhere_is_damage_and_not_a_404(replicated):
 
 async def test_deleting_names_replicas_that_did_not_answer(replicated):
     world, photo = replicated
-    store = first_asked(world, photo)
+    store = await first_asked(world, photo)
     store.fail(errors.RoleUnavailable())
     reply = await world.request("DELETE", f"/photo/{photo}")
     assert reply.json == {"status": "deleted", "photo_id": photo, "failed_replicas": [store.store]}
@@ -88,13 +88,13 @@ async def test_deleting_names_replicas_that_did_not_answer(replicated):
 async def test_an_upload_goes_to_a_volume_whose_stores_all_work(make_world, failure):
     world = await make_world(stores=2, replicas=1)
     first = (await world.upload(picture(1))).json["photo_id"]
-    bad = world.directory._placements[volume_of(PhotoId(first))].replicas[0]
+    bad = (await world.directory.placement(volume_of(PhotoId(first)))).replicas[0]
     world.stores[bad].fail(failure())
     for number in range(2, 6):
         reply = await world.upload(picture(number))
         assert reply.status == 201, reply
         photo = PhotoId(reply.json["photo_id"])
-        assert world.directory._placements[volume_of(photo)].replicas[0] != bad
+        assert (await world.directory.placement(volume_of(photo))).replicas[0] != bad
     await settle(world)
     assert not (await world.directory.placement(volume_of(PhotoId(first)))).writable
 
@@ -103,11 +103,29 @@ async def test_a_needle_stored_on_some_replicas_only_is_taken_back(make_world):
     world = await make_world(stores=2, replicas=2)
     good, bad = world.stores.values()
     bad.fail(errors.RoleUnavailable())
+    photo = PhotoId((await world.upload(picture(1))).json["photo_id"])
+    await settle(world)
+    assert [kept for kept, _ in good._needles] == [photo]
+    assert (await world.directory.placement(volume_of(photo))).replicas == (good.store,)
+
+
+async def test_when_no_store_works_nothing_is_kept(make_world):
+    world = await make_world(stores=2, replicas=2)
+    for store in world.stores.values():
+        store.fail(errors.RoleUnavailable())
     reply = await world.upload(picture(1))
     assert (reply.status, reply.code) == (503, "replicas_failed")
     await settle(world)
-    assert not good._needles
     assert (await world.directory.statistics()).photos == 0
+
+
+async def test_stores_that_are_overloaded_are_not_reported(make_world):
+    world = await make_world(stores=2, replicas=2)
+    for store in world.stores.values():
+        store.fail(errors.Overloaded(retry_after_seconds=7))
+    reply = await world.upload(picture(1))
+    assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "overloaded", "7")
+    assert not [replica for replica in await world.directory.replicas() if replica.failure]
 
 
 async def test_a_sealed_volume_is_left_and_the_directory_told(make_world):
