@@ -35,7 +35,9 @@ def page(name: str) -> str:
     [("CLI.md", Page.COMMANDS), ("HTTP.md", Page.HTTP), ("SETTINGS.md", Page.SETTINGS)],
 )
 def test_pages_that_are_made_are_fresh(name, which):
-    assert page(name) == page_text(which), f"run: hayloft reference {which} > docs/{name}"
+    assert page(name) == page_text(which, typer.main.get_command(app)), (
+        f"run: hayloft reference {which} > docs/{name}"
+    )
 
 
 def test_every_setting_is_there():

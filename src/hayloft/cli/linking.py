@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from hayloft.cli.commands import add
 from hayloft.cli.connection import connect
+from hayloft.cli.evidence import why_text
 from hayloft.cli.options import URL, ApiKey, Json, OnlyRelation, Url
 from hayloft.cli.output import console, count_text, print_json, safe, say, table
+from hayloft.cli.review import go_through
 from hayloft.types import Link, Neighbour, Relation
 
 if TYPE_CHECKING:
     from hayloft.client import Client
 
 LIMIT: Final = 50
-WHY_CHARACTERS_MAX: Final = 100
-
-_SHOWN_ELSEWHERE: Final = frozenset({"from", "to", "model"})
-"""Evidence that repeats the table's ids and the method's name. JSON has all of it, matrices too."""
 
 
 def register(app: typer.Typer) -> None:
@@ -87,8 +85,6 @@ def links(
     """List which photos belong together, with score and evidence; or decide about them."""
     with connect(url, api_key) as client:
         if review:
-            from hayloft.cli.review import go_through
-
             go_through(client, _all_of(client, photo, relation))
             return
         found = iter(_all_of(client, photo, relation))
@@ -103,22 +99,6 @@ def links(
                 console().print(_links(client, page))
         if not as_json:
             _tell_rest(client, shown, cut=rows is not None and next(found, None) is not None)
-
-
-def why_text(found: Link | Neighbour) -> str:
-    """Method and evidence in a few words: ``pdq/1: distance 12, quality 100``."""
-    shown = ((name, value) for name, value in found.evidence.items() if _is_telling(name, value))
-    words = ", ".join(f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in shown)
-    text = safe(f"{found.method}: {words}" if words else found.method)
-    return text if len(text) <= WHY_CHARACTERS_MAX else text[: WHY_CHARACTERS_MAX - 1] + "…"
-
-
-def _is_telling(name: str, value: Any) -> bool:
-    return name not in _SHOWN_ELSEWHERE and isinstance(value, str | int | float)
-
-
-def _value_text(value: str | float) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _nearest(

@@ -42,13 +42,15 @@ class Page(StrEnum):
     SETTINGS = "settings"
 
 
-def reference(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.COMMANDS) -> None:
+def reference(
+    context: typer.Context, page: Annotated[Page, typer.Argument(help="Which page.")] = Page.COMMANDS
+) -> None:
     """Print a page of the reference as Markdown."""
-    sys.stdout.write(page_text(page))
+    sys.stdout.write(page_text(page, context.find_root().command))
 
 
-def page_text(page: Page) -> str:
-    """One page, as it stands in docs/."""
+def page_text(page: Page, program: Any) -> str:
+    """One page, as it stands in docs/; ``program`` is the group of all commands."""
     if page is Page.HTTP:
         from hayloft.gateway import reference as http
 
@@ -57,16 +59,13 @@ def page_text(page: Page) -> str:
         from hayloft.cli import settings_reference
 
         return settings_reference.markdown()
-    return markdown()
+    return markdown(program)
 
 
-def markdown() -> str:
-    """The command reference."""
-    from hayloft.cli.application import app
-
-    group: Any = typer.main.get_command(app)
-    context = typer.Context(group, info_name="hayloft")
-    commands = ((name, group.get_command(context, name)) for name in group.list_commands(context))
+def markdown(program: Any) -> str:
+    """The command reference of a group of commands."""
+    context = typer.Context(program, info_name="hayloft")
+    commands = ((name, program.get_command(context, name)) for name in program.list_commands(context))
     shown = [(name, command) for name, command in commands if not command.hidden]
     return "\n".join([HEAD, *_index(shown), *_exit_codes(), *_sections(shown)])
 

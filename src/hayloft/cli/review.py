@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hayloft.cli.linking import why_text
+from hayloft.cli.evidence import why_text
 from hayloft.cli.output import bytes_text, console, count_text, pairs, safe, say
 from hayloft.errors import Gone, NotFound
 from hayloft.types import Link, PhotoStatus, Verdict

@@ -15,18 +15,15 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from hayloft import errors
-from hayloft.client.answers import UploadedPhoto
+from hayloft.client.answers import Photo, UploadedPhoto
 from hayloft.client.sources import digest_file
 from hayloft.client.transport import ServerUnreachable
 from hayloft.client.walking import Found
 from hayloft.errors import HayloftError
 from hayloft.types import PhotoId, PhotoStatus
-
-if TYPE_CHECKING:
-    from hayloft.client.asynchronous import AsyncClient
 
 PARALLEL: Final = 4
 """Uploads in flight: a server shares one disk flush among them, and more gain little."""
@@ -88,6 +85,24 @@ class _Candidate:
     digest: bytes
 
 
+class Uploader(Protocol):
+    """What uploading a folder takes of a client."""
+
+    async def put(
+        self, photo: Path, *, name: str | None, idempotency_key: str | None = None
+    ) -> UploadedPhoto:
+        """Upload one file."""
+        ...
+
+    async def known(self, digests: Iterable[str | bytes]) -> dict[str, PhotoId]:
+        """The photos that have these contents already, by SHA-256."""
+        ...
+
+    async def info(self, photo: PhotoId) -> Photo:
+        """What is known about a photo."""
+        ...
+
+
 class FolderUpload:
     """One run over many files, such as a ``Walk``: a context, and inside it an iterator of results.
 
@@ -98,7 +113,7 @@ class FolderUpload:
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: Uploader,
         files: Iterable[Found],
         *,
         parallel: int = PARALLEL,

@@ -9,7 +9,6 @@ stores it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -41,6 +40,7 @@ from hayloft.types import (
     format_cookie,
     volume_of,
 )
+from hayloft.wire import documents
 
 SMALLEST_FIRST: Final = (AlternateKey.THUMB, AlternateKey.SMALL, AlternateKey.MEDIUM, AlternateKey.LARGE)
 MEDIA_TYPES: Final = {"webp": "image/webp", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
@@ -138,7 +138,7 @@ class Pictures:
         self._check_access(wanted)
         await self._record(wanted)
         document = await self._role.information(wanted.photo, address=address)
-        body = json.dumps(document).encode()
+        body = documents.encode(document)
         linked = _LD_JSON.encode() in wanted.headers.get(b"accept", b"")
         media_type = f'{_LD_JSON};profile="{_CONTEXT}"' if linked else "application/json"
         headers = [

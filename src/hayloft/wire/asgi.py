@@ -7,7 +7,6 @@ error is the body of ``wire/errors.py``, unexpected exceptions included. ``send_
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -22,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from hayloft import errors
 from hayloft.errors import HayloftError
+from hayloft.wire import documents
 from hayloft.wire.errors import from_status, to_body, to_headers
 
 Scope = MutableMapping[str, Any]
@@ -115,7 +115,7 @@ async def send_json(
     await send_response(
         send,
         status,
-        json.dumps(body).encode(),
+        documents.encode(body),
         [("content-type", "application/json"), (REQUEST_ID, request_id), *headers],
     )
 

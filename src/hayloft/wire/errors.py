@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hayloft import errors
 from hayloft.errors import ERRORS_BY_CODE, HayloftError
+from hayloft.wire import documents
 
 _RESERVED: Final = frozenset({"code", "message", "request_id"})
 
@@ -37,7 +38,7 @@ def to_body(error: HayloftError, request_id: str) -> bytes:
     """The JSON body that tells a client of this error."""
     details = {name: value for name, value in error.details.items() if name not in _RESERVED}
     body = {"code": error.code, "message": error.message, "request_id": request_id, **details}
-    return json.dumps(body).encode()
+    return documents.encode(body)
 
 
 def to_headers(error: HayloftError) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from hayloft.cli.linking import why_text
+from hayloft.cli.evidence import why_text
 from hayloft.cli.output import bytes_text, count_text, table
 from hayloft.types import Link, Relation
 

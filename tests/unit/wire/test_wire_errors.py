@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from starlette.responses import JSONResponse
 
 from hayloft import errors
+from hayloft.wire import documents
 from hayloft.wire.errors import from_response, to_body, to_headers
 
 
@@ -60,3 +62,12 @@ def test_the_tree_at_the_top_of_the_file_is_the_tree() -> None:
     for code, kind in errors.ERRORS_BY_CODE.items():
         assert f"{kind.__name__} " in drawn
         assert f"{kind.status} {code}\n" in drawn
+
+
+def test_json_is_spelled_as_the_framework_spells_it() -> None:
+    document = {"message": "Größe", "value": [1, 2.5, None], "request_id": "r3"}
+    assert documents.encode(document) == bytes(JSONResponse(document).body)
+
+
+def test_a_name_that_is_no_text_is_no_trouble() -> None:
+    assert json.loads(to_body(errors.PhotoNotFound("lost\udcff"), "r4"))["message"] == "lost?"
