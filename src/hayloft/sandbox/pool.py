@@ -157,8 +157,10 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **_ONE_THREAD, **_KEEP_MEMORY},
-            # Ctrl-C is for whoever started us; the process ends when its pipe closes.
-            start_new_session=True,
+            # Ctrl-C is for whoever started us; the process ends when its pipe closes. A session of its own
+            # would be scheduled as one against all of the server's (sched(7), autogroup), and giving way
+            # would then mean nothing.
+            process_group=0,
         )
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None

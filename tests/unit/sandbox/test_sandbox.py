@@ -51,6 +51,16 @@ async def test_too_much_time_is_ended_by_the_kernel(sandbox: Sandbox) -> None:
     assert await sandbox.run(b"echo on") == b"on"
 
 
+async def test_it_gives_way_to_whoever_serves(sandbox: Sandbox) -> None:
+    await sandbox.run(b"pid")
+    pid = sandbox.pids[0]
+    assert psutil.Process(pid).nice() > psutil.Process().nice()
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+    # Linux schedules a session of its own as one against all of ours, whatever its niceness.
+    assert os.getsid(pid) == os.getsid(0)
+    assert os.getpgid(pid) != os.getpgid(0)
+
+
 async def test_one_that_dies_is_replaced(sandbox: Sandbox) -> None:
     before = await sandbox.run(b"pid")
     with pytest.raises(JobFailed, match="ended with status -11"):
