@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from hayloft.assembly import fronts
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.config import Settings
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
-from hayloft.gateway import routes
 from hayloft.gateway.front import Front
 from hayloft.gateway.gateway import Gateway
 from hayloft.renditions.client import RenditionsClient
@@ -24,7 +24,6 @@ from hayloft.roles import Directory, Store
 from hayloft.similarity.client import SimilarityClient
 from hayloft.store.local import LocalStore
 from hayloft.types import StoreId
-from hayloft.web import gallery, pages
 from hayloft.wire.session import Patience
 
 STORE: Final = StoreId("local")
@@ -87,14 +86,8 @@ async def front(settings: Settings, data: DataDirectory, *, worker: str) -> Asyn
                 renditions=renditions,
                 public_view=without_position if settings.renditions.strip_gps else None,
             )
-            gateway.start()
-            try:
-                app = routes.application(gateway)
-                app.include_router(pages.router)
-                app.include_router(gallery.router(gateway))
-                yield Front(gateway, app, opens=pages.opens)
-            finally:
-                await gateway.close()
+            async with fronts.opened(gateway) as front:
+                yield front
     finally:
         if similarity is not None:
             await similarity.close()

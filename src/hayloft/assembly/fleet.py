@@ -21,6 +21,9 @@ from hayloft.types import StoreId
 REFRESH_SECONDS: Final = 2.0
 """How long a new store may be unknown: a gateway that meets an unknown name fails over, or tries again."""
 
+_UNKNOWN_PAUSE_SECONDS: Final = 0.1
+"""Before an unknown store is asked for: one that nobody knows must not have it asked for without end."""
+
 _log = structlog.get_logger(__name__)
 
 MakeClient = Callable[[StoreId, str], Store]
@@ -39,6 +42,7 @@ class Fleet(Mapping[StoreId, Store]):
         self._stores: dict[StoreId, Store] = {}
         self._urls: dict[StoreId, str] = {}
         self._replaced: list[Store] = []
+        self._unknown = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,7 +61,9 @@ class Fleet(Mapping[StoreId, Store]):
             await store.close()
 
     def __getitem__(self, name: StoreId) -> Store:
-        """The store of this name."""
+        """The store of this name; an unknown one may have just come, so it is asked for at once."""
+        if name not in self._stores:
+            self._unknown.set()
         return self._stores[name]
 
     def __iter__(self) -> Iterator[StoreId]:
@@ -92,5 +98,8 @@ class Fleet(Mapping[StoreId, Store]):
 
     async def _for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._refresh_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._unknown.wait(), self._refresh_seconds)
+                await asyncio.sleep(_UNKNOWN_PAUSE_SECONDS)
+            self._unknown.clear()
             await self._try()

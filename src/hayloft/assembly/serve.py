@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import aiohttp
@@ -21,9 +18,10 @@ from hayloft import limits
 from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
+from hayloft.assembly.ports import reserved_port
 from hayloft.assembly.supervisor import Child, Command, python, stop
 from hayloft.config import Settings
-from hayloft.errors import Conflict, HayloftError, RoleUnavailable
+from hayloft.errors import HayloftError, RoleUnavailable
 
 START_SECONDS_MAX: Final = 60.0
 """Recovery after a crash reads what was written since the last checkpoint, so this is generous."""
@@ -42,7 +40,7 @@ def serve(settings: Settings) -> int:
     """
     configure_logs(settings.log_level, process="supervisor")
     data = DataDirectory(settings.data)
-    with data.lock() as lock, _reserved_port(settings) as port:
+    with data.lock() as lock, reserved_port(settings) as port:
         data.prepare()
         asyncio.run(_supervise(settings, data, port, lock))
     return 0
@@ -93,33 +91,6 @@ def _command(
         environment=environment,
         descriptors=(lock,),
     )
-
-
-@contextmanager
-def _reserved_port(settings: Settings) -> Iterator[int]:
-    """The port to listen on, kept from others until the context closes.
-
-    Workers share it (SO_REUSEPORT), and so would a stranger's server: the first bind, without sharing,
-    finds out whether there is one.
-
-    Raises:
-        Conflict: something listens there already, or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.host, settings.port))
-            port = int(probe.getsockname()[1])
-        with socket.socket(family) as reservation:
-            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reservation.bind((settings.host, port))
-            yield port
-    except OSError as error:
-        raise Conflict(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
-            "Give another one with --port."
-        ) from error
 
 
 async def _came_up(host: str, port: int, stopping: asyncio.Event) -> bool:

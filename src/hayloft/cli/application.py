@@ -1,13 +1,14 @@
 """All commands together, and how a run of the program ends.
 
 Commands import what is heavy (the client, the settings, the server) when they run, so that help and
-completion are quick. ``serve`` is even defined only when asked for: its flags are made from the settings.
+completion are quick. ``serve`` and the roles of a cluster are even defined only when asked for: their
+flags are made from the settings.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -28,23 +29,35 @@ from hayloft.cli import (
 )
 from hayloft.cli.failure import Complaint, ExitCode, exit_code_of
 from hayloft.cli.output import complain, say
+from hayloft.cli.role_names import ROLES
 from hayloft.errors import HayloftError
+
+SERVE: Final = "serve"
 
 
 class LazyGroup(TyperGroup):
-    """A group of commands in which ``serve`` is imported when it is looked at."""
+    """A group of commands in which those of servers are imported when they are looked at."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of this name."""
-        if cmd_name == "serve" and "serve" not in self.commands:
-            from hayloft.cli.serve import command
-
-            self.add_command(command(), "serve")
+        if cmd_name not in self.commands and cmd_name in (SERVE, *ROLES):
+            self.add_command(_server_command(cmd_name), cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names, the server's first."""
-        return ["serve", *(name for name in super().list_commands(ctx) if name != "serve")]
+        """All names, the server's first, those of a cluster's roles last."""
+        others = [name for name in super().list_commands(ctx) if name not in (SERVE, *ROLES)]
+        return [SERVE, *others, *ROLES]
+
+
+def _server_command(name: str) -> Any:
+    if name == SERVE:
+        from hayloft.cli import serve
+
+        return serve.command()
+    from hayloft.cli import roles
+
+    return roles.command(name)
 
 
 app = typer.Typer(

@@ -141,9 +141,12 @@ def _help(flag: Flag) -> str:
 
 
 def _default_text(flag: Flag) -> str:
-    if flag.field.default_factory is not None or flag.field.default in (None, ()):
+    default = flag.field.default
+    if flag.field.is_required():
+        return "; must be given"
+    if flag.field.default_factory is not None or default in (None, (), ""):
         return ""
-    return f"; default {flag.field.default}"
+    return f"; default {' '.join(default) if isinstance(default, tuple) else default}"
 
 
 def _annotation(flag: Flag) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from hayloft.assembly.background import background
+from hayloft.assembly.queues import QUEUES
 from hayloft.assembly.service import run, serve, until_there
 from hayloft.assembly.settings import DirectoryRoleSettings
 from hayloft.directory import migrations
@@ -51,7 +52,7 @@ async def _relaying(settings: DirectoryRoleSettings, directory: LocalDirectory) 
     if settings.broker_url is None:
         yield
         return
-    relay = OutboxRelay(directory, settings.broker_url.get_secret_value())
+    relay = OutboxRelay(directory, settings.broker_url.get_secret_value(), queues=QUEUES)
     async with background(relay.run(), cancel=False):
         try:
             yield

@@ -59,7 +59,7 @@ async def _heartbeats(settings: StoreRoleSettings, store: LocalStore, directory:
     answered = True
     while True:
         try:
-            await directory.register(await store.health(), url=settings.url)
+            await directory.register(await store.health(), url=settings.url, zone=settings.zone or None)
             answered = True
         except HayloftError as error:
             if answered:

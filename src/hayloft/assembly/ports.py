@@ -1,0 +1,37 @@
+"""A port that the processes of one server share, and that no other server gets meanwhile."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hayloft.config import ServiceSettings
+from hayloft.errors import Conflict
+
+
+@contextmanager
+def reserved_port(settings: ServiceSettings) -> Iterator[int]:
+    """The port to listen on, kept from others until the context closes.
+
+    Workers share it (SO_REUSEPORT), and so would a stranger's server: the first bind, without sharing,
+    finds out whether there is one.
+
+    Raises:
+        Conflict: something listens there already, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+            port = int(probe.getsockname()[1])
+        with socket.socket(family) as reservation:
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reservation.bind((settings.host, port))
+            yield port
+    except OSError as error:
+        raise Conflict(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+            "Give another one with --port."
+        ) from error
