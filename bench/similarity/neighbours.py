@@ -65,7 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--photos", type=Path, help="folder of photos by category: precision of embedders")
-    parser.add_argument("--model", type=Path, action="append", default=[], help="ONNX file with its sidecar")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], help="ONNX file with its sidecar"
+    )
     return parser.parse_args()
 
 
@@ -123,7 +125,9 @@ def _one(
     for expansion_search in searches:
         index.expansion_search = expansion_search
         recall, rate = _searched(index, queries, exact)
-        print(f"    expansion {expansion_search:>3} in searches: recall {recall:.4f}, {rate:7,.0f} queries/s")
+        print(
+            f"    expansion {expansion_search:>3} in searches: recall {recall:.4f}, {rate:7,.0f} queries/s"
+        )
     _opened(index, queries, exact)
 
 

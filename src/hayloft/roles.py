@@ -527,6 +527,15 @@ class Similarity(Protocol):
         """
         ...
 
+    async def search(self, words: str, *, k: int) -> tuple[Neighbour, ...]:
+        """The ``k`` photos that the words describe best, best first; the score is a cosine, -1 to 1.
+
+        Raises:
+            SearchNotConfigured: the embedder in use knows no words.
+            InvalidRequest: there are no words, or too many.
+        """
+        ...
+
     async def links(self, photo: PhotoId) -> tuple[Link, ...]:
         """All links of one photo, best first; none for a photo not seen yet."""
         ...

@@ -640,5 +640,9 @@ class SimilarityStatus:
     """What says which photos are alike, with its version; empty if nothing does."""
     embedded: int = 0
     """Photos that have been seen by that embedder."""
+    embedder_hint: str = ""
+    """What it is, for a person, and how to get a better one."""
+    takes_words: bool = False
+    """Whether photos can be searched by words."""
     rebuilding: float | None = None
     """How far a rebuild in the background is, 0 to 1; None when there is none."""

@@ -12,7 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hayloft.errors import InvalidRequest, PhotoDeleted, PhotoNotFound, UnsupportedMedia
+from hayloft.errors import (
+    InvalidRequest,
+    PhotoDeleted,
+    PhotoNotFound,
+    SearchNotConfigured,
+    UnsupportedMedia,
+)
 from hayloft.roles import Similarity
 from hayloft.similarity.client import SimilarityClient
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
@@ -116,6 +122,13 @@ async def test_similar_to_an_image_that_is_not_stored(similarity: Similarity) ->
         await similarity.similar_to(b"no image", k=5)
 
 
+async def test_words_find_nothing_without_a_model_that_knows_them(similarity: Similarity) -> None:
+    with pytest.raises(SearchNotConfigured):
+        await similarity.search("a red car", k=5)
+    with pytest.raises(InvalidRequest):
+        await similarity.search(" ", k=5)
+
+
 async def test_links_of_a_photo_and_all_links(similarity: Similarity) -> None:
     links = await similarity.links(ASTRONAUT)
     assert [(link.a, link.b, link.relation.value) for link in links] == [
@@ -183,10 +196,10 @@ async def test_the_wire_contract(local: LocalSimilarity) -> None:
         assert body["photo_id"] == ASTRONAUT
         assert [one["photo_id"] for one in body["similar"]] == [TWIN, SMALLER, COFFEE]
         assert all(isinstance(one["distance"], float) for one in body["similar"])
-        assert await ask(server, "/health") == (
-            200,
-            {"status": "ok", "service": "similarity", "trained": True, "total_indexed": 4},
-        )
+        status, body = await ask(server, "/health")
+        assert (status, body["status"], body["service"]) == (200, "ok", "similarity")
+        assert (body["trained"], body["total_indexed"], body["embedder"]) == (True, 4, "builtin/1")
+        assert "hayloft models" in body["embedder_hint"]
         status, body = await ask(server, f"/similar/{UNKNOWN}")
         assert (status, body["code"]) == (404, "photo_not_found")
         for query in ("k=0", "k=nothing", "relation=cousin"):

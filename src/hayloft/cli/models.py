@@ -90,8 +90,8 @@ def add(
     """Add a model to the data directory; a server may be running.
 
     vit-b-16 is made with torch and torchvision, which the extra vit installs, and is compared with torch
-    before it is accepted. An ONNX file is copied with its sidecar and the files that the sidecar names, and tried. To
-    have photos looked at by it: hayloft models use NAME
+    before it is accepted. An ONNX file is copied with its sidecar and the files that the sidecar names, and
+    tried. To have photos looked at by it: hayloft models use NAME
     """
     from hayloft.similarity.embedders import vit
 

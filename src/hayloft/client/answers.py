@@ -190,6 +190,11 @@ def neighbours_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:
     return tuple(_neighbour_from(near) for near in told["similar"])
 
 
+def found_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:
+    """The photos that words describe."""
+    return tuple(_neighbour_from(near) for near in told["photos"])
+
+
 def deletion_from(photo: PhotoId, told: Mapping[str, Any]) -> Deletion:
     """A deletion's answer."""
     failed = told.get("failed_replicas") or ()

@@ -290,6 +290,15 @@ class AsyncClient:
         )
         return answer.told(answers.neighbours_from)
 
+    async def search(self, words: str, *, k: int = 20) -> tuple[Neighbour, ...]:
+        """The ``k`` photos that the words describe best, best first; the score is a cosine.
+
+        Raises:
+            SearchNotConfigured: the model in use on the server knows no words.
+        """
+        answer = await self._transport.request("GET", "/search", query={"q": words, "k": k})
+        return answer.told(answers.found_from)
+
     async def links(self, photo: PhotoLike) -> tuple[Link, ...]:
         """All links of one photo, best first.
 

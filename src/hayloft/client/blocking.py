@@ -189,6 +189,10 @@ class Client:
         """The ``k`` photos nearest to an image that is not stored. See ``AsyncClient.similar_to``."""
         return self._run(self._client.similar_to, image, k=k, score_min=score_min, relation=relation)
 
+    def search(self, words: str, *, k: int = 20) -> tuple[Neighbour, ...]:
+        """The ``k`` photos that the words describe best. See ``AsyncClient.search``."""
+        return self._run(self._client.search, words, k=k)
+
     def links(self, photo: PhotoLike) -> tuple[Link, ...]:
         """All links of one photo, best first. See ``AsyncClient.links``."""
         return self._run(self._client.links, photo)

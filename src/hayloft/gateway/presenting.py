@@ -182,6 +182,8 @@ def similarity(status: SimilarityStatus) -> Json:
         "seconds_left": status.seconds_left,
         "embedder": status.embedder,
         "embedded": status.embedded,
+        "embedder_hint": status.embedder_hint,
+        "takes_words": status.takes_words,
         "rebuilding": status.rebuilding,
     }
 

@@ -230,6 +230,13 @@ class SimilarToPhoto(SimilarPhotos):
     photo_id: int
 
 
+class FoundPhotos(BaseModel):
+    """Photos that words describe, best first."""
+
+    query: str
+    photos: list[SimilarPhoto]
+
+
 class SimilarityState(BaseModel):
     """How far linking has got."""
 
@@ -246,6 +253,10 @@ class SimilarityState(BaseModel):
     """What says which photos are alike; empty if nothing does."""
     embedded: int
     """Photos that have been seen by that embedder."""
+    embedder_hint: str
+    """What it is, and how to get a better one."""
+    takes_words: bool
+    """Whether photos can be searched by words."""
     rebuilding: float | None
     """How far a rebuild of the indexes is, 0 to 1."""
 
@@ -299,6 +310,10 @@ class Health(BaseModel):
     version: str
     trained: bool
     total_indexed: int
+    embedder: str
+    """What says which photos are alike; empty if nothing does, or it cannot be asked."""
+    embedder_hint: str
+    """What it is, and how to get a better one."""
 
 
 class Ready(BaseModel):

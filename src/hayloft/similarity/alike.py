@@ -8,6 +8,7 @@ of them.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ class AlikeMethod:
         )
         fresh.index.clear()
         return fresh
+
+    def discard(self) -> None:
+        """Delete what is on disk: nothing is recorded any more of what this method indexes."""
+        self.index.retire()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def save(self, *, force: bool = False) -> None:
         """Write the index, if enough has changed or ``force`` says so."""

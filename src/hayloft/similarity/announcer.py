@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from hayloft.database import Database
 from hayloft.similarity import links
-from hayloft.similarity.database import Database
 from hayloft.types import EventKind, Link, PhotoId
 
 AppendEvent = Callable[[EventKind, PhotoId, Mapping[str, Any]], Awaitable[int]]

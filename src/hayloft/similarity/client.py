@@ -59,6 +59,11 @@ class SimilarityClient:
         )
         return tuple(payloads.neighbour_from(one) for one in answer.json()["similar"])
 
+    async def search(self, words: str, *, k: int) -> tuple[Neighbour, ...]:
+        """The photos that the words describe best."""
+        answer = await self._session.request("GET", "/search", query={"q": words, "k": k})
+        return tuple(payloads.neighbour_from(one) for one in answer.json()["photos"])
+
     async def links(self, photo: PhotoId) -> tuple[Link, ...]:
         """All links of one photo."""
         answer = await self._session.request("GET", f"/photo/{photo}/links")

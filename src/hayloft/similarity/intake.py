@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
 
 from hayloft.clock import Clock
+from hayloft.database import Database
 from hayloft.errors import Corrupt, PhotoDeleted, PhotoNotFound, Unavailable, UnsupportedMedia
 from hayloft.roles import PhotoReader
 from hayloft.sandbox import JobFailed
 from hayloft.similarity import records, shelf
 from hayloft.similarity.alike import fingerprint_of
 from hayloft.similarity.announcer import Announcer
-from hayloft.similarity.database import Database
 from hayloft.similarity.decoder_pool import Decoder
 from hayloft.similarity.embedders.embedder import Embedder
 from hayloft.similarity.fingerprint import Description
@@ -62,6 +62,12 @@ class Intake:
         self._announcer = announcer
         self._progress = progress
         self._clock = clock
+        self._in_hand: set[asyncio.Task[bool]] = set()
+
+    async def change(self, embedder: Embedder | None) -> None:
+        """Embed by another model from now on; returns when no photo is in hand for the one before."""
+        self._embedder = embedder
+        await asyncio.gather(*self._in_hand, return_exceptions=True)
 
     async def ingest(self, event: Event) -> None:
         """Fingerprint and link the photo that a ``photo.uploaded`` tells of; again is no error.
@@ -74,7 +80,7 @@ class Intake:
         seen = await self._seen(event)
         if seen is None:
             return
-        if not await self._recorder.settle(seen) and not await self._take_in(seen):
+        if not await self._recorder.settle(seen) and not await self._held(self._take_in(seen)):
             return
         self._progress.count()
         await self._announcer.announce()
@@ -86,21 +92,24 @@ class Intake:
         Raises:
             UnsupportedMedia, JobFailed: see ``Decoder.describe``.
         """
-        view = None if self._embedder is None else self._embedder.view
+        embedder = self._embedder  # another one may take its place while the photo is decoded
+        view = None if embedder is None else embedder.view
         description = await self._decoder.describe(data, view=view)
-        if self._embedder is None or description.view is None:
+        if embedder is None or description.view is None:
             return description
-        vector = await self._embedder.embed(description.view)
-        fingerprint = fingerprint_of(self._embedder.name, vector)
+        vector = await embedder.embed(description.view)
+        fingerprint = fingerprint_of(embedder.name, vector)
         return replace(description, fingerprints=(*description.fingerprints, fingerprint), view=None)
 
-    async def catch_up(self, methods: Sequence[str], obsolete: Sequence[str]) -> None:
+    async def catch_up(self, methods: Sequence[str], obsolete: Sequence[str]) -> bool:
         """Give every photo the fingerprints of ``methods`` that it lacks, then drop the ``obsolete`` ones.
 
-        Photos that fail are left for the next start, and the obsolete fingerprints with them.
+        Photos that fail are left for the next start, and the obsolete fingerprints with them. Whether the
+        latter are gone. Interrupted at any moment, it goes on with what is still lacking.
         """
         total = max(1, (await self._database.read(records.counts)).get(State.INDEXED, 0))
-        after, done, failed = PhotoId(-1), 0, 0
+        lacking = await self._database.read(lambda connection: shelf.count_lacking(connection, methods))
+        after, done, failed = PhotoId(-1), max(0, total - lacking), 0
         while photos := await self._lacking(methods, after):
             self._progress.rebuilding = min(1.0, done / total)
             outcomes = await asyncio.gather(*(self._supplement(photo) for photo in photos))
@@ -110,12 +119,24 @@ class Intake:
         self._progress.rebuilding = None
         if obsolete and not failed:
             await self._recorder.retire(obsolete)
+        return not failed
 
     async def _lacking(self, methods: Sequence[str], after: PhotoId) -> list[PhotoId]:
         def work(connection: Connection) -> list[PhotoId]:
             return shelf.lacking(connection, methods, after, limit=CATCH_UP_PHOTOS)
 
         return await self._database.read(work)
+
+    async def _held(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Run work that uses the embedder, known to whoever wants to change it."""
+        task = asyncio.create_task(work)
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
 
     async def _supplement(self, photo: PhotoId) -> bool:
         """Whether the photo has what it lacked, or never will."""

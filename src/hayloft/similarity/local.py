@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import Self
 
 import structlog
-from sqlalchemy import Connection
 
 from hayloft import limits
 from hayloft.clock import Clock, SystemClock
-from hayloft.errors import InvalidRequest, UnsupportedMedia
+from hayloft.database import Database
+from hayloft.errors import InvalidRequest, SearchNotConfigured, UnsupportedMedia
 from hayloft.roles import PhotoReader
 from hayloft.sandbox import JobFailed
 from hayloft.similarity import links, membership, queries, records, shelf
+from hayloft.similarity.alike import fingerprint_of
 from hayloft.similarity.announcer import Announcer, AppendEvent
-from hayloft.similarity.database import Database, open_database
 from hayloft.similarity.decoder_pool import Decoder, DecoderPool
 from hayloft.similarity.embedders.embedder import Embedder
+from hayloft.similarity.embedders.words import WORDS_CHARACTERS_MAX
 from hayloft.similarity.intake import Intake
 from hayloft.similarity.linker import decide
 from hayloft.similarity.methods import Method
+from hayloft.similarity.migrations import open_upgraded
 from hayloft.similarity.progress import Progress
 from hayloft.similarity.recorder import Recorder
 from hayloft.similarity.repertoire import Repertoire
@@ -74,6 +76,7 @@ class LocalSimilarity:
         self._recorder = Recorder(database, repertoire.methods)
         self._announcer = Announcer(database, append_event)
         self._background: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
         self._intake = Intake(
             database=database,
             reader=reader,
@@ -107,7 +110,7 @@ class LocalSimilarity:
         Raises:
             FormatTooNew: a newer Hayloft wrote the database.
         """
-        database = await open_database(url)
+        database = await open_upgraded(url)
         repertoire = await Repertoire.assemble(database, folder, embedder, methods)
         opened = cls(
             database=database,
@@ -136,14 +139,19 @@ class LocalSimilarity:
         """The photos nearest to one: twins, then copies, then those that are alike."""
         _check_k(k)
 
-        def work(connection: Connection) -> list[Neighbour]:
-            linked, strangers = queries.linked(connection, photo)
-            vectors = queries.vectors(connection, photo, self._repertoire.alike_names)
-            near = self._repertoire.nearest(vectors, k=k + len(linked) + len(strangers) + 1)
-            unlinked = queries.alike(connection, photo, near, leaving_out={*linked, *strangers})
-            return [*linked.values(), *unlinked]
-
-        found = await self._database.read(work)
+        linked, strangers, vectors = await self._database.read(
+            lambda connection: (
+                *queries.linked(connection, photo),
+                queries.vectors(connection, photo, self._repertoire.alike_names),
+            )
+        )
+        wanted = k + len(linked) + len(strangers) + 1
+        near = await asyncio.to_thread(self._repertoire.nearest, vectors, k=wanted)
+        # Whatever was deleted meanwhile is left out here.
+        unlinked = await self._database.read(
+            lambda connection: queries.alike(connection, photo, near, leaving_out={*linked, *strangers})
+        )
+        found = [*linked.values(), *unlinked]
         return queries.nearest(found, k=k, score_min=score_min, relation=relation)
 
     async def similar_to(
@@ -206,6 +214,39 @@ class LocalSimilarity:
         await self._announcer.announce()
         return link
 
+    async def search(self, words: str, *, k: int) -> tuple[Neighbour, ...]:
+        """The photos that the words describe best, by today's embedder."""
+        _check_k(k)
+        if not 0 < len(words.strip()) <= WORDS_CHARACTERS_MAX:
+            raise InvalidRequest(f"Words are 1 to {WORDS_CHARACTERS_MAX} characters.", field="q")
+        embedder = self._repertoire.embedder
+        if embedder is None or not embedder.takes_words:
+            raise SearchNotConfigured
+        asked = fingerprint_of(embedder.name, await embedder.embed_words(words.strip()))
+        near = await asyncio.to_thread(self._repertoire.nearest, [asked], k=k)
+        found = await self._database.read(lambda connection: queries.described(connection, near))
+        return queries.nearest(found, k=k, score_min=-1.0, relation=None)
+
+    async def use(self, embedder: Embedder | None) -> None:
+        """Have another embedder say what is alike. The one before answers until the new one has caught up.
+
+        Takes the embedder over: it is closed when another one takes its place, or with the rest.
+        """
+        async with self._changing:
+            before = self._repertoire.embedder
+            if embedder is not None and embedder.name == self._repertoire.embedder_name:
+                await embedder.close()
+                return
+            await self._stop_background()
+            method = None if embedder is None else self._repertoire.method_of(embedder)
+            if method is not None:
+                await self._recorder.remake(method)
+            self._repertoire.adopt(embedder, method)
+            await self._intake.change(embedder)
+            if before is not None:
+                await before.close()
+            self._start(self._catch_up)
+
     async def rebuild(self) -> None:
         """Make the indexes anew from what is recorded, in the background; one such work at a time."""
         if self._background is None or self._background.done():
@@ -228,14 +269,14 @@ class LocalSimilarity:
             seconds_left=progress.seconds_left,
             embedder=self._repertoire.embedder_name,
             embedded=by_method.get(self._repertoire.embedder_name, 0),
+            embedder_hint=self._repertoire.hint,
+            takes_words=self._repertoire.takes_words,
             rebuilding=progress.rebuilding,
         )
 
     async def close(self) -> None:
         """End the decoders, finish what is being recorded, write the indexes, release the database."""
-        if self._background is not None:
-            self._background.cancel()
-            await asyncio.gather(self._background, return_exceptions=True)
+        await self._stop_background()
         await self._decoder.close()
         await self._recorder.close()
         await self._repertoire.close()
@@ -258,6 +299,11 @@ class LocalSimilarity:
 
         self._background = asyncio.create_task(logged())
 
+    async def _stop_background(self) -> None:
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
+
     async def _rebuild(self) -> None:
         for done, method in enumerate(self._repertoire.methods):
             self.progress.rebuilding = done / len(self._repertoire.methods)
@@ -268,7 +314,8 @@ class LocalSimilarity:
         await self._catch_up()
 
     async def _catch_up(self) -> None:
-        await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete)
+        if await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete):
+            self._repertoire.forget_obsolete()
 
 
 def _check_k(k: int) -> None:

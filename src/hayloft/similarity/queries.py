@@ -90,6 +90,23 @@ def alike(
     ]
 
 
+def described(connection: Connection, near: Sequence[Match]) -> list[Neighbour]:
+    """Photos that are near what words describe, and here."""
+    there = records.originals(connection, [match.photo for match in near])
+    return [
+        Neighbour(
+            photo=match.photo,
+            distance=distance(match.relation, match.score),
+            relation=match.relation,
+            score=match.score,
+            method=str(match.evidence["model"]),
+            evidence=match.evidence,
+        )
+        for match in near
+        if match.photo in there
+    ]
+
+
 def unstored(
     connection: Connection, nobody: PhotoId, decided: Sequence[Link], digest: bytes
 ) -> list[Neighbour]:

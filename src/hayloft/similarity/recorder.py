@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
+from hayloft.database import Database, Work
 from hayloft.similarity import leaving, linker, links, records, shelf
-from hayloft.similarity.database import Database, Work
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.methods import Fetch, Match, Method

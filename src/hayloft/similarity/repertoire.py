@@ -12,10 +12,10 @@ from typing import Self
 
 from sqlalchemy import Connection
 
+from hayloft.database import Database
 from hayloft.similarity import shelf
 from hayloft.similarity.alike import AlikeMethod
 from hayloft.similarity.copying import CopyMethod
-from hayloft.similarity.database import Database
 from hayloft.similarity.embedders import embedder as embedders
 from hayloft.similarity.embedders.embedder import Embedder
 from hayloft.similarity.fingerprint import Fingerprint
@@ -36,7 +36,9 @@ class Repertoire:
         embedder: Embedder | None,
         alike: Sequence[AlikeMethod],
         obsolete: Sequence[str],
+        folder: Path,
     ) -> None:
+        self._folder = folder
         self.embedder = embedder
         self.obsolete = tuple(obsolete)
         self._copies = list(copies)
@@ -57,17 +59,34 @@ class Repertoire:
         obsolete = [name for name in recorded if name not in today]
         alike = []
         if embedder is not None:
-            alike.append(
-                AlikeMethod(
-                    folder,
-                    name=embedder.name,
-                    dimensions=embedder.dimensions,
-                    alike_score_min=embedder.alike_score_min,
-                )
-            )
+            alike.append(_method_of(embedder, folder))
             yesterdays = [name for name in obsolete if embedders.made(name)]
             alike += [await _yesterdays(database, folder, name) for name in yesterdays]
-        return cls(copies=copies, embedder=embedder, alike=alike, obsolete=obsolete)
+        return cls(copies=copies, embedder=embedder, alike=alike, obsolete=obsolete, folder=folder)
+
+    def method_of(self, embedder: Embedder) -> AlikeMethod:
+        """The method whose fingerprints are the embedder's vectors, in place of one of its name."""
+        for before in self._alike:
+            if before.name == embedder.name:
+                before.index.retire()
+        return _method_of(embedder, self._folder)
+
+    def adopt(self, embedder: Embedder | None, method: AlikeMethod | None) -> None:
+        """Make ``embedder``, with its ``method``, today's; others are obsolete and keep answering."""
+        today = [] if method is None else [method]
+        others = [one for one in self._alike if one.name not in {new.name for new in today}]
+        names = dict.fromkeys([*self.obsolete, *(one.name for one in others)])
+        self.embedder = embedder
+        self.obsolete = tuple(name for name in names if name not in {new.name for new in today})
+        self._alike = [*today, *others]
+
+    def forget_obsolete(self) -> None:
+        """What was obsolete is not recorded any more: its indexes go, too."""
+        for method in self._alike:
+            if method.name in self.obsolete:
+                method.discard()
+        self._alike = [method for method in self._alike if method.name not in self.obsolete]
+        self.obsolete = ()
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -83,6 +102,16 @@ class Repertoire:
     def embedder_name(self) -> str:
         """Today's embedder; empty if there is none."""
         return "" if self.embedder is None else self.embedder.name
+
+    @property
+    def hint(self) -> str:
+        """What today's embedder is, for a person, and how to get a better one."""
+        return "nothing says which photos look alike" if self.embedder is None else self.embedder.hint
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether photos can be searched by words."""
+        return self.embedder is not None and self.embedder.takes_words
 
     @property
     def alike_names(self) -> tuple[str, ...]:
@@ -109,6 +138,15 @@ class Repertoire:
         """Release the model."""
         if self.embedder is not None:
             await self.embedder.close()
+
+
+def _method_of(embedder: Embedder, folder: Path) -> AlikeMethod:
+    return AlikeMethod(
+        folder,
+        name=embedder.name,
+        dimensions=embedder.dimensions,
+        alike_score_min=embedder.alike_score_min,
+    )
 
 
 async def _yesterdays(database: Database, folder: Path, name: str) -> AlikeMethod:

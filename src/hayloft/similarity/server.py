@@ -41,6 +41,8 @@ def application(similarity: Similarity) -> FastAPI:
             "service": "similarity",
             "trained": status.trained,
             "total_indexed": status.total_indexed,
+            "embedder": status.embedder,
+            "embedder_hint": status.embedder_hint,
         }
 
     @app.get("/status")
@@ -61,6 +63,11 @@ def application(similarity: Similarity) -> FastAPI:
         image = await _body(request)
         found = await similarity.similar_to(image, k=k, score_min=min_score, relation=relation)
         return {"similar": [payloads.neighbour_to(one) for one in found]}
+
+    @app.get("/search")
+    async def search(q: str, k: K = 20) -> dict[str, Any]:
+        found = await similarity.search(q, k=k)
+        return {"photos": [payloads.neighbour_to(one) for one in found]}
 
     @app.get("/photo/{photo_id}/links")
     async def links_of(photo_id: int) -> dict[str, Any]:

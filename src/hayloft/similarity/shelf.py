@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, insert, or_, select
 
 from hayloft.similarity import links
 from hayloft.similarity.fingerprint import Fingerprint
@@ -99,18 +99,20 @@ def counts_by_method(connection: Connection) -> dict[str, int]:
 
 def lacking(connection: Connection, methods: Sequence[str], after: PhotoId, *, limit: int) -> list[PhotoId]:
     """Originals past ``after`` that some of ``methods`` have no fingerprint of, by id."""
-    missing = [
-        ~exists().where(fingerprints.c.photo == photos.c.photo, fingerprints.c.method == method)
-        for method in methods
-    ]
     rows = connection.execute(
         select(photos.c.photo)
-        .where(photos.c.state == State.INDEXED, photos.c.photo > after)
-        .where(photos.c.original.is_(None), or_(*missing))
+        .where(photos.c.photo > after, *_lack(methods))
         .order_by(photos.c.photo)
         .limit(limit)
     )
     return [PhotoId(photo) for photo in rows.scalars()]
+
+
+def count_lacking(connection: Connection, methods: Sequence[str]) -> int:
+    """How many originals some of ``methods`` have no fingerprint of."""
+    return int(
+        connection.execute(select(func.count()).select_from(photos).where(*_lack(methods))).scalar_one()
+    )
 
 
 def retire(connection: Connection, method: str) -> None:
@@ -121,6 +123,14 @@ def retire(connection: Connection, method: str) -> None:
     )
     connection.execute(delete(links_table).where(links_table.c.method == method))
     regroup(connection, {PhotoId(photo) for pair in gone for photo in pair})
+
+
+def _lack(methods: Sequence[str]) -> list[ColumnElement[bool]]:
+    missing = [
+        ~exists().where(fingerprints.c.photo == photos.c.photo, fingerprints.c.method == method)
+        for method in methods
+    ]
+    return [photos.c.state == State.INDEXED, photos.c.original.is_(None), or_(false(), *missing)]
 
 
 def _fingerprint(row: Row[Any]) -> Fingerprint:

@@ -239,9 +239,7 @@ class VectorIndex:
         return self._base is not None and photo not in self._dead and photo in self._base
 
 
-def empty(
-    dimensions: int, *, connectivity: int = CONNECTIVITY, expansion_add: int = EXPANSION_ADD
-) -> Any:
+def empty(dimensions: int, *, connectivity: int = CONNECTIVITY, expansion_add: int = EXPANSION_ADD) -> Any:
     """A usearch index with nothing in it."""
     return Index(
         ndim=dimensions,

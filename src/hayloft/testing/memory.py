@@ -761,6 +761,10 @@ class MemorySimilarity:
         known = (n for neighbours in self.neighbours.values() for n in neighbours)
         return tuple(n for n in known if _fits(n, score_min, relation))[:k]
 
+    async def search(self, words: str, *, k: int) -> tuple[Neighbour, ...]:  # noqa: ARG002
+        """It knows no words."""
+        raise errors.SearchNotConfigured
+
     async def links(self, photo: PhotoId) -> tuple[Link, ...]:
         """Links of one photo, best first."""
         own = (link for pair, link in self._links.items() if photo in pair)

@@ -35,6 +35,8 @@ def router(gateway: Gateway) -> APIRouter:
             version=hayloft.__version__,
             trained=status is not None and status.trained,
             total_indexed=status.total_indexed if status else 0,
+            embedder=status.embedder if status else "",
+            embedder_hint=status.embedder_hint if status else "",
         )
 
     @routes.get("/ready")

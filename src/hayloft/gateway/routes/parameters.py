@@ -18,6 +18,7 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 Limit = Annotated[int, Query(ge=1, le=limits.PAGE_PHOTOS_MAX, description="Entries in one page.")]
 Neighbours = Annotated[int, Query(ge=1, le=limits.NEIGHBOURS_MAX, description="How many.")]
 ScoreMin = Annotated[float, Query(ge=0, le=1, description="Leave out what scores less.")]
+Words = Annotated[str, Query(min_length=1, max_length=1000, description="What to look for.")]
 Moment = Annotated[str | None, Query(description="ISO 8601, or milliseconds since 1970.", max_length=64)]
 
 

@@ -10,9 +10,10 @@ from hayloft.errors import InvalidRequest, RoleUnavailable
 from hayloft.gateway import presenting, sniff
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.receiving import Body, form_of
-from hayloft.gateway.routes.parameters import Neighbours, PathId, ScoreMin, photo_of
+from hayloft.gateway.routes.parameters import Neighbours, PathId, ScoreMin, Words, photo_of
 from hayloft.gateway.schema import (
     Error,
+    FoundPhotos,
     SimilarityState,
     SimilarPhoto,
     SimilarPhotos,
@@ -23,6 +24,9 @@ from hayloft.types import Neighbour, Relation
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Error, "description": "There is no such photo, or it has not been looked at yet."}
+}
+_NO_WORDS: dict[int | str, dict[str, Any]] = {
+    501: {"model": Error, "description": "The model in use knows no words."}
 }
 _BODY = {
     "requestBody": {
@@ -59,6 +63,12 @@ def router(gateway: Gateway) -> APIRouter:
         image = await _image(gateway, request)
         found = await similarity_of(gateway).similar_to(image, k=k, score_min=min_score, relation=relation)
         return SimilarPhotos(similar=_presented(found))
+
+    @routes.get("/search", responses=_NO_WORDS)
+    async def search(q: Words, k: Neighbours = 20) -> FoundPhotos:
+        """The photos that words describe best, where the model in use knows words."""
+        found = await similarity_of(gateway).search(q, k=k)
+        return FoundPhotos(query=q, photos=_presented(found))
 
     @routes.get("/similarity/status")
     async def status() -> SimilarityState:

@@ -78,9 +78,9 @@ def made(method: str) -> bool:
 def open_embedder(
     spec: str | None, *, threads: int = 1, library: ModelLibrary | None = None
 ) -> Embedder | None:
-    """The embedder that a setting names: ``builtin``, ``none``, ``onnx:PATH`` or the name of an added model.
+    """The embedder that a setting names: ``builtin``, ``none``, ``onnx:PATH`` or an added model's name.
 
-    None is whatever the library says is in use.
+    None stands for whatever the library says is in use.
 
     Raises:
         InvalidRequest: there is no such embedder, or its files are not right.

@@ -71,7 +71,9 @@ class ModelLibrary:
         return self._model(name)
 
     def add(self, name: str, make: Callable[[Path], None]) -> Model:
-        """A new model, whose files ``make`` puts into an empty folder and checks; nothing is left if it raises.
+        """A new model, whose files ``make`` puts into an empty folder and checks.
+
+        Nothing is left of it if ``make`` raises.
 
         Raises:
             InvalidRequest: the name is no name for a model.

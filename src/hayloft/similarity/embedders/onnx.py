@@ -24,7 +24,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ class OnnxEmbedder:
         text = TextEncoder(folder, self._sidecar.text, threads=threads)
         if text.dimensions != self.dimensions:
             raise InvalidRequest(
-                f"The two encoders are no pair: vectors of {self.dimensions} and of {text.dimensions} numbers."
+                f"The encoders are no pair: vectors of {self.dimensions} and of {text.dimensions} numbers."
             )
         return text
 

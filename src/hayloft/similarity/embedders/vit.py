@@ -78,7 +78,7 @@ def _network(weights: Path | None) -> Any:
         from torchvision.models import vit_b_16
     except ImportError as missing:
         raise InvalidRequest(
-            f"The export needs {missing.name or 'torch'}: pip install 'hayloft[vit]', only where it is made."
+            f"The export needs {missing.name or 'torch'}: pip install 'hayloft[vit]'. Serving does not."
         ) from missing
     if weights is None:
         network = _downloaded(vit_b_16)
@@ -122,7 +122,7 @@ def _write(network: Any, path: Path) -> None:
         )
     except ImportError as missing:
         raise InvalidRequest(
-            f"The export needs {missing.name}: pip install 'hayloft[vit]', only where it is made."
+            f"The export needs {missing.name}: pip install 'hayloft[vit]'. Serving does not."
         ) from missing
 
 
