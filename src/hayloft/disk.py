@@ -96,8 +96,8 @@ class File(Protocol):
         """Reads come in no order: read nothing ahead."""
         ...
 
-    def advise_forget(self) -> None:
-        """Drop clean pages from memory, so that the next reads come from the medium."""
+    def advise_forget(self, offset: int = 0, length: int = 0) -> None:
+        """Drop clean pages from memory, so that the next reads come from the medium; 0 bytes mean all."""
         ...
 
     def lock(self, *, wait: bool = True) -> bool:
@@ -269,9 +269,9 @@ class SystemFile:
         """Turn read-ahead off."""
         os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def advise_forget(self) -> None:
-        """Drop the page cache's clean pages of this file."""
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    def advise_forget(self, offset: int = 0, length: int = 0) -> None:
+        """Drop the page cache's clean pages of this file, or of a stretch of it."""
+        os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
     def lock(self, *, wait: bool = True) -> bool:
         """Take the flock; False if it is taken and ``wait`` is not set."""

@@ -219,6 +219,17 @@ class Needle:
         return bytes(memoryview(self._buffer)[self._data_end : self._footer_at])
 
     @property
+    def body(self) -> memoryview:
+        """Header, data and metadata as they stand on disk: what a needle holds, wherever it stands."""
+        return memoryview(self._buffer)[: self._footer_at]
+
+    @property
+    def body_checksum(self) -> int:
+        """CRC-32C of the body, the same for the same needle in every log."""
+        checksum: int = google_crc32c.value(np.frombuffer(self._buffer, np.uint8, self._footer_at))
+        return checksum
+
+    @property
     def replaced(self) -> int:
         """The index entry that this record took the place of, 0 for none."""
         return int(FOOTER.unpack_from(self._buffer, self._footer_at)[0])

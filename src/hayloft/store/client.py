@@ -7,22 +7,28 @@ the same needle appended twice is the same needle. It knows nothing of what the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hayloft.errors import PhotoNotFound, VolumeNotFound
-from hayloft.store import wire
+from hayloft.store import replica_wire, wire
 from hayloft.types import (
     AlternateKey,
     Appended,
     CompactionReport,
     Cookie,
     Existence,
+    Imported,
+    NeedleEntry,
+    NeedleKey,
     NeedleMetadata,
     NewNeedle,
     PhotoId,
+    Scrutiny,
     StoreHealth,
+    VolumeDigest,
     VolumeId,
     VolumeReport,
     format_cookie,
@@ -147,6 +153,51 @@ class StoreClient:
         """Let the peer compact a volume."""
         answer = await self._long_session.request("POST", f"/volume/{volume_name(volume)}/compact")
         return wire.compaction_from_json(answer.json())
+
+    async def digest(self, volume: VolumeId) -> VolumeDigest:
+        """Ask what the peer holds, in short; it may have to read the whole volume."""
+        answer = await self._long_session.request("GET", f"/volume/{volume_name(volume)}/digest")
+        return replica_wire.digest_from_json(volume, answer.json())
+
+    async def needles(
+        self,
+        volume: VolumeId,
+        *,
+        after: NeedleKey | None = None,
+        limit: int,
+        scrutiny: Scrutiny = Scrutiny.KNOWN,
+    ) -> tuple[NeedleEntry, ...]:
+        """List the peer's needles past ``after``."""
+        query: dict[str, str | int | float] = {"limit": limit, "scrutiny": scrutiny.value}
+        if after is not None:
+            query["after"] = replica_wire.key_to_text(after)
+        address = f"/volume/{volume_name(volume)}/needles"
+        answer = await self._long_session.request("GET", address, query=query)
+        return replica_wire.entries_from_json(volume, answer.json()["needles"])
+
+    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:
+        """Fetch records of these needles, as they are; who imports them verifies them."""
+        answer = await self._session.request(
+            "POST",
+            f"/volume/{volume_name(volume)}/export",
+            body={"needles": [replica_wire.key_to_json(key) for key in needles]},
+            repeatable=True,
+        )
+        return answer.body
+
+    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
+        """Send records; what they hold is on the peer's stable storage when this returns."""
+        address = f"/volume/{volume_name(volume)}/import"
+        answer = await self._session.request("POST", address, data=records, repeatable=True)
+        return replica_wire.imported_from_json(answer.json())
+
+    async def rebuild_index(self, volume: VolumeId) -> None:
+        """Let the peer make a volume's index anew."""
+        await self._long_session.request("POST", f"/volume/{volume_name(volume)}/rebuild_index")
+
+    async def set_aside(self, volume: VolumeId) -> None:
+        """Let the peer rename a volume that it cannot open."""
+        await self._session.request("POST", f"/volume/{volume_name(volume)}/set_aside")
 
     async def close(self) -> None:
         """Close all connections; the peer's store stays open."""

@@ -13,16 +13,19 @@ import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Sequence as Sequences
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
+from hayloft import limits
 from hayloft.config import VolumeSettings
 from hayloft.disk import Disk, SystemDisk
 from hayloft.errors import (
     Corrupt,
     Full,
     HayloftError,
+    InvalidRequest,
     PhotoNotFound,
     ShuttingDown,
     Unavailable,
@@ -36,11 +39,16 @@ from hayloft.types import (
     Appended,
     CompactionReport,
     Existence,
+    Imported,
+    NeedleEntry,
+    NeedleKey,
     NewNeedle,
     PhotoId,
+    Scrutiny,
     Sequence,
     StoreHealth,
     StoreId,
+    VolumeDigest,
     VolumeId,
     VolumeReport,
     VolumeState,
@@ -48,7 +56,7 @@ from hayloft.types import (
     sequence_of,
     volume_of,
 )
-from hayloft.volume import Append, Delete, Operation, Outcome, Seal, Volume
+from hayloft.volume import Append, Delete, Import, Operation, Outcome, Seal, Volume
 
 READ_THREADS_MAX: Final = 16
 """Cold reads in flight: enough to fill a disk's queue."""
@@ -140,12 +148,56 @@ class LocalStore:
         return await self._in_thread((await self._opened(volume)).compact)
 
     async def rebuild_index(self, volume: VolumeId) -> None:
-        """Make a volume's index anew from its log, for when verification says that it is wrong.
-
-        Raises:
-            VolumeNotFound: this store has no such volume.
-        """
+        """Make a volume's index anew from its log."""
         await self._in_thread((await self._opened(volume)).rebuild_index)
+
+    async def set_aside(self, volume: VolumeId) -> None:
+        """Rename a volume that cannot be opened."""
+        self._refuse_when_closing()
+        if volume in self._volumes:
+            # Open since before it was damaged: it is opened anew, or not at all.
+            self._forget(volume)
+        await self._in_thread(lambda: Volume.set_aside(self._disk, self._directory, volume))
+
+    # Replicas ------------------------------------------------------------------------------------
+
+    async def digest(self, volume: VolumeId) -> VolumeDigest:
+        """What this replica holds, in short."""
+        opened = await self._opened(volume)
+        return await self._in_thread(lambda: opened.inventory().digest())
+
+    async def needles(
+        self,
+        volume: VolumeId,
+        *,
+        after: NeedleKey | None = None,
+        limit: int,
+        scrutiny: Scrutiny = Scrutiny.KNOWN,
+    ) -> tuple[NeedleEntry, ...]:
+        """Live and deleted needles past ``after``, in order."""
+        if not 0 < limit <= limits.TRANSFER_NEEDLES_MAX:
+            raise InvalidRequest(f"A listing has 1 to {limits.TRANSFER_NEEDLES_MAX} needles.")
+        opened = await self._opened(volume)
+        return await self._in_thread(
+            lambda: opened.inventory().needles(after=after, limit=limit, scrutiny=scrutiny)
+        )
+
+    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:
+        """These needles as records that ``import_needles`` takes."""
+        if len(needles) > limits.TRANSFER_NEEDLES_MAX:
+            raise InvalidRequest(f"At most {limits.TRANSFER_NEEDLES_MAX} needles are exported at once.")
+        if any(volume_of(key.photo) != volume for key in needles):
+            raise InvalidRequest("A photo's id names its volume.")
+        opened = await self._opened(volume)
+        return await self._in_thread(lambda: opened.inventory().export(needles))
+
+    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
+        """Take over what another replica exported, in one write and one sync."""
+        outcome = await self._carry_out(volume, Import(records=records), create=True)
+        assert isinstance(outcome, Imported)
+        return outcome
+
+    # The whole -----------------------------------------------------------------------------------
 
     async def health(self) -> StoreHealth:
         """Volumes, free space, capacity."""
@@ -161,13 +213,28 @@ class LocalStore:
     # Within --------------------------------------------------------------------------------------
 
     async def _carry_out(self, number: VolumeId, operation: Operation, *, create: bool = False) -> Outcome:
+        try:
+            return await (await self._committer(number, create=create)).carry_out(operation)
+        except VolumeNotFound:
+            # Its files were removed while it was open: the disk was replaced by an empty one.
+            if not create:
+                raise
+        self._forget(number)
+        return await (await self._committer(number, create=True)).carry_out(operation)
+
+    async def _committer(self, number: VolumeId, *, create: bool) -> Committer:
         committer = self._committers.get(number)
         if committer is None or self._closing:
             self._refuse_when_closing()
             volume = await self._opened(number, create=create)
             self._refuse_when_closing()
             committer = self._committers.setdefault(number, Committer(volume, self._writers))
-        return await committer.carry_out(operation)
+        return committer
+
+    def _forget(self, number: VolumeId) -> None:
+        """Open a volume anew when it is needed next. What its committer has in hand goes its own way."""
+        self._volumes.pop(number, None)
+        self._committers.pop(number, None)
 
     async def _volume_of(self, photo: PhotoId) -> Volume:
         self._refuse_when_closing()

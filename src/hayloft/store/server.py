@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import structlog
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Response
 from pydantic import BaseModel, Field
 
 from hayloft import limits
@@ -28,13 +30,14 @@ from hayloft.errors import (
     UploadTooLarge,
 )
 from hayloft.roles import Store, StoredNeedle
-from hayloft.store import wire
+from hayloft.store import replica_wire, wire
 from hayloft.types import (
     PHOTO_ID_BITS,
     AlternateKey,
     Existence,
     NewNeedle,
     PhotoId,
+    Scrutiny,
     VolumeId,
     photo_id,
     sequence_of,
@@ -69,6 +72,12 @@ class PhotoReference(BaseModel):
     photo_id: int = Field(ge=0, lt=1 << PHOTO_ID_BITS)
 
 
+class Wanted(BaseModel):
+    """Needles, each by its sequence number and alternate key."""
+
+    needles: list[tuple[int, str]] = Field(max_length=limits.TRANSFER_NEEDLES_MAX)
+
+
 def store_application(store: Store, *, version: str = "1", lifespan: Lifespan | None = None) -> App:
     """The ASGI application that serves this store."""
     return _PhotoBytes(store, _volume_routes(store, version, lifespan))
@@ -85,7 +94,7 @@ class _PhotoBytes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         steps: list[str] = scope["path"].split("/") if scope["type"] == "http" else []
-        if len(steps) != 4 or steps[1] != "volume" or steps[3] not in ("append", "read"):
+        if len(steps) != 4 or steps[1] != "volume" or steps[3] not in ("append", "read", "import"):
             await self._others(scope, receive, send)
             return
         request_id = request_id_of(scope)
@@ -93,6 +102,8 @@ class _PhotoBytes:
         try:
             if steps[3] == "append":
                 await self._append(steps[2], scope, receive, send, request_id)
+            elif steps[3] == "import":
+                await self._import(steps[2], scope, receive, send, request_id)
             else:
                 await self._read(steps[2], scope, send, request_id)
         except HayloftError as error:
@@ -111,15 +122,7 @@ class _PhotoBytes:
         volume = wire.parse_volume(name)
         photo = needles.parse_photo(headers.get(needles.PHOTO))
         alternate_key = needles.parse_alternate_key(headers.get(needles.ALTERNATE_KEY))
-        announced = headers.get("content-length", "")
-        # A body of unknown length counts as the largest.
-        size = int(announced) if announced.isascii() and announced.isdigit() else limits.UPLOAD_BYTES_MAX
-        if size > limits.UPLOAD_BYTES_MAX:
-            raise UploadTooLarge(limit_bytes=limits.UPLOAD_BYTES_MAX)
-        if self._in_flight_bytes + size > limits.UPLOAD_MEMORY_BYTES_MAX:
-            raise Overloaded(retry_after_seconds=limits.RETRY_AFTER_SECONDS)
-        self._in_flight_bytes += size
-        try:
+        with self._room_for(headers.get("content-length", ""), limits.UPLOAD_BYTES_MAX):
             data = await read_body(receive, bytes_max=limits.UPLOAD_BYTES_MAX)
             digest = await _digest(data)
             needle = NewNeedle(
@@ -130,8 +133,6 @@ class _PhotoBytes:
                 metadata=needles.read_metadata(headers, digest),
             )
             appended = await self._store.append(volume, needle)
-        finally:
-            self._in_flight_bytes -= size
         answer = {
             "status": "stored",
             "lv": name,
@@ -141,6 +142,29 @@ class _PhotoBytes:
             "checksum": digest.hex(),
         }
         await send_json(send, 200, answer, request_id)
+
+    async def _import(self, name: str, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        _only(scope, "POST")
+        volume = wire.parse_volume(name)
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        with self._room_for(str(announced, "latin-1"), limits.TRANSFER_BYTES_MAX):
+            records = await read_body(receive, bytes_max=limits.TRANSFER_BYTES_MAX)
+            imported = await self._store.import_needles(volume, records)
+        await send_json(send, 200, replica_wire.imported_to_json(imported), request_id)
+
+    @contextmanager
+    def _room_for(self, announced: str, bytes_max: int) -> Iterator[None]:
+        """Hold memory for a body of so many bytes; one of unknown length counts as the largest."""
+        size = int(announced) if announced.isascii() and announced.isdigit() else bytes_max
+        if size > bytes_max:
+            raise UploadTooLarge(limit_bytes=bytes_max)
+        if self._in_flight_bytes + size > limits.UPLOAD_MEMORY_BYTES_MAX:
+            raise Overloaded(retry_after_seconds=limits.RETRY_AFTER_SECONDS)
+        self._in_flight_bytes += size
+        try:
+            yield
+        finally:
+            self._in_flight_bytes -= size
 
     async def _read(self, name: str, scope: Scope, send: Send, request_id: str) -> None:
         _only(scope, "GET", "HEAD")
@@ -205,12 +229,54 @@ def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> Fas
         """Reclaim the space of deleted and replaced needles."""
         return wire.compaction_to_json(await store.compact(wire.parse_volume(lv)))
 
+    _add_replica_routes(app, store)
+
     @app.get("/health")
     async def health() -> dict[str, Any]:
         """Volumes, free space, capacity."""
         return wire.health_to_json(await store.health())
 
     return app
+
+
+def _add_replica_routes(app: FastAPI, store: Store) -> None:
+    @app.get("/volume/{lv}/digest")
+    async def digest(lv: str) -> dict[str, Any]:
+        """What this replica holds, in short, for comparing it with another."""
+        return replica_wire.digest_to_json(await store.digest(wire.parse_volume(lv)))
+
+    @app.get("/volume/{lv}/needles")
+    async def needles(
+        lv: str,
+        after: str | None = None,
+        limit: int = Query(default=limits.TRANSFER_NEEDLES_MAX),
+        scrutiny: Scrutiny = Scrutiny.KNOWN,
+    ) -> dict[str, Any]:
+        """Live and deleted needles past ``after`` (sequence number, slash, alternate key), in order."""
+        volume = wire.parse_volume(lv)
+        start = replica_wire.key_from_text(volume, after) if after is not None else None
+        found = await store.needles(volume, after=start, limit=limit, scrutiny=scrutiny)
+        return {"lv": lv, "needles": replica_wire.entries_to_json(found)}
+
+    @app.post("/volume/{lv}/export")
+    async def export(lv: str, wanted: Wanted) -> Response:
+        """These needles as records that another store's ``import`` takes."""
+        volume = wire.parse_volume(lv)
+        keys = [replica_wire.key_from_json(volume, list(told)) for told in wanted.needles]
+        records = await store.export_needles(volume, keys)
+        return Response(records, media_type="application/octet-stream")
+
+    @app.post("/volume/{lv}/rebuild_index")
+    async def rebuild_index(lv: str) -> dict[str, Any]:
+        """Make a volume's index anew from its log."""
+        await store.rebuild_index(wire.parse_volume(lv))
+        return {"status": "rebuilt", "lv": lv}
+
+    @app.post("/volume/{lv}/set_aside")
+    async def set_aside(lv: str) -> dict[str, Any]:
+        """Rename a volume that cannot be opened, so that it can be filled anew."""
+        await store.set_aside(wire.parse_volume(lv))
+        return {"status": "set aside", "lv": lv}
 
 
 async def _read_any(store: Store, photo: PhotoId) -> tuple[StoredNeedle, AlternateKey]:

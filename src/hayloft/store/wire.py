@@ -44,6 +44,7 @@ def state_to_json(state: VolumeState) -> dict[str, Any]:
         "size_bytes": state.size_bytes,
         "sealed": state.sealed,
         "corrupt": state.corrupt,
+        "live_bytes": state.live_bytes,
     }
 
 
@@ -55,6 +56,7 @@ def state_from_json(told: Mapping[str, Any]) -> VolumeState:
         size_bytes=int(told["size_bytes"]),
         sealed=bool(told["sealed"]),
         corrupt=int(told.get("corrupt", 0)),
+        live_bytes=None if told.get("live_bytes") is None else int(told["live_bytes"]),
     )
 
 

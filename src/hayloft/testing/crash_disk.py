@@ -266,7 +266,7 @@ class CrashFile:
     def advise_random(self) -> None:
         """Nothing to do."""
 
-    def advise_forget(self) -> None:
+    def advise_forget(self, offset: int = 0, length: int = 0) -> None:
         """Nothing to do: what fails here fails in memory too."""
 
     def lock(self, *, wait: bool = True) -> bool:

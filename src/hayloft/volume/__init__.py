@@ -3,10 +3,10 @@
 ``volume`` puts the parts together: ``superblock`` and ``log`` are the bytes on disk, ``index`` is where
 the needles are, ``commit`` plans a group commit and ``writing`` carries it out, ``recovery`` mends what a
 crash left, ``files`` opens log and index together, ``compaction`` reclaims space, ``verification`` reads
-everything.
+everything, ``inventory`` and ``transfer`` are for bringing replicas to the same state.
 """
 
-from hayloft.volume.commit import Append, Delete, Operation, Outcome, Seal
+from hayloft.volume.commit import Append, Delete, Import, Operation, Outcome, Seal
 from hayloft.volume.volume import Volume
 
-__all__ = ["Append", "Delete", "Operation", "Outcome", "Seal", "Volume"]
+__all__ = ["Append", "Delete", "Import", "Operation", "Outcome", "Seal", "Volume"]

@@ -7,15 +7,24 @@ no I/O and does not know when, or whether, it becomes durable.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from hayloft import needle as codec
-from hayloft.errors import HayloftError, PhotoDeleted, StorageFull, UploadTooLarge, VolumeReadOnly
+from hayloft.errors import (
+    HayloftError,
+    NeedleCorrupt,
+    PhotoDeleted,
+    StorageFull,
+    UploadTooLarge,
+    VolumeReadOnly,
+)
 from hayloft.limits import VOLUME_SIZE_BYTES_LIMIT
-from hayloft.needle import Kind, Record
-from hayloft.types import Appended, NewNeedle, Sequence, sequence_of, volume_name
-from hayloft.volume.index import DELETED, SEALED, Index, live, pack_entry
+from hayloft.needle import Kind, Needle, Record
+from hayloft.types import Appended, Imported, NewNeedle, Sequence, sequence_of, volume_name
+from hayloft.volume import transfer
+from hayloft.volume.index import DELETED, SEALED, Index, entry_offset, live, pack_entry
 from hayloft.volume.recovery import Change
 from hayloft.volume.superblock import SUPERBLOCK_BYTES, Superblock
 
@@ -39,9 +48,19 @@ class Seal:
     """Take no photos any more."""
 
 
-Operation: TypeAlias = Append | Delete | Seal
-Outcome: TypeAlias = Appended | bool | HayloftError
-"""Where an append went; whether a deletion or a sealing changed anything; or why it was refused."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """Take over what another replica exported (``transfer.py``)."""
+
+    records: bytes
+
+
+Operation: TypeAlias = Append | Delete | Seal | Import
+Outcome: TypeAlias = Appended | Imported | bool | HayloftError
+"""What an append or an import did; whether a deletion or a sealing changed anything; or why not."""
+
+Read: TypeAlias = Callable[[int, int], Needle | None]
+"""The needle that belongs in a slot and at which its entry points, or None if it is damaged."""
 
 
 def encode(operation: Append, salt: int) -> Record:
@@ -61,15 +80,40 @@ def encode(operation: Append, salt: int) -> Record:
     )
 
 
+def encode_import(operation: Import, salt: int) -> list[tuple[Needle, Record | None]]:
+    """What travelled, each needle with its record in this log; a deletion's depends on the index.
+
+    Raises:
+        InvalidRequest: the records were damaged on their way.
+    """
+    return [(needle, _reencode(needle, salt)) for needle in transfer.unpack(operation.records)]
+
+
+def _reencode(needle: Needle, salt: int) -> Record | None:
+    if needle.kind == Kind.TOMBSTONE:
+        return None
+    return codec.encode(
+        salt=salt,
+        sequence=needle.sequence,
+        cookie=needle.cookie,
+        data=needle.data,
+        alternate_key=needle.alternate_key,
+        metadata=needle.metadata_block,
+    )
+
+
 class Batch:
     """Records in the order in which they will stand, and what they will do to the index."""
 
-    def __init__(self, superblock: Superblock, index: Index, *, tail: int, room_bytes: int) -> None:
+    def __init__(
+        self, superblock: Superblock, index: Index, read: Read, *, tail: int, room_bytes: int
+    ) -> None:
         self.start = self.end = tail
         self.records: list[tuple[Record, bytes]] = []
         self.changes: list[Change] = []
         self._superblock = superblock
         self._index = index
+        self._read = read
         self._room_bytes = room_bytes
         self._sealed = bool(index.words[SEALED])
         self._stored: dict[int, int] = {}
@@ -79,31 +123,36 @@ class Batch:
         """Plan a photo's record, or say why not."""
         if refusal := self._refusal(record):
             return refusal
-        slot = record.sequence * self._superblock.slots + record.alternate_key
-        replaced = self._entry(slot)
-        offset = self.end
-        self._room_bytes -= record.size
-        self._add(
-            record,
-            replaced=replaced if live(replaced) else 0,
-            stores=((slot, pack_entry(offset, record.size)),),
-            ended=(replaced,) if live(replaced) else (),
-        )
-        return Appended(offset=offset, size=record.data_size)
+        return Appended(offset=self._add_photo(record), size=record.data_size)
 
     def plan_delete(self, sequence: Sequence) -> bool:
         """Plan a tombstone for all of a photo's needles; False if it has none."""
         first = sequence * self._superblock.slots
         slots = range(first, first + self._superblock.slots)
-        deleted = [(slot, entry) for slot in slots if live(entry := self._entry(slot))]
+        deleted = [slot for slot in slots if live(self._entry(slot))]
         if deleted:
-            record = codec.encode_tombstone(salt=self._superblock.salt, sequence=sequence, deleted=deleted)
-            self._add(
-                record,
-                stores=tuple((slot, DELETED) for slot, _entry in deleted),
-                ended=tuple(entry for _slot, entry in deleted),
-            )
+            self._add_deletion(sequence, deleted)
         return bool(deleted)
+
+    def plan_import(self, needles: list[tuple[Needle, Record | None]]) -> Outcome:
+        """Plan what of another replica's needles is missing here, all of it, or say why not."""
+        wanted = [(needle, record) for needle, record in needles if self._is_wanted(needle)]
+        size = sum(record.size for _needle, record in wanted if record is not None)
+        if size and size > self._room_bytes:
+            return StorageFull("The disk has no room for these needles.")
+        if size and self.end + size > VOLUME_SIZE_BYTES_LIMIT:
+            return StorageFull("The index cannot address so long a volume.")
+        # Deletions first: a tombstone wins over whatever comes with it.
+        deletions = [needle for needle, record in wanted if record is None]
+        for needle in deletions:
+            self._add_deletion(needle.sequence, [self._slot(needle)])
+        photos = [
+            record for needle, record in wanted if record and self._entry(self._slot(needle)) != DELETED
+        ]
+        for record in photos:
+            self._add_photo(record)
+        done = len(deletions) + len(photos)
+        return Imported(stored=len(photos), deleted=len(deletions), kept=len(needles) - done)
 
     def plan_seal(self) -> bool:
         """Plan the record that ends a volume; False if it is sealed."""
@@ -134,9 +183,48 @@ class Batch:
             return PhotoDeleted("A deleted photo gets no renditions.")
         return None
 
+    def _is_wanted(self, needle: Needle) -> bool:
+        entry = self._entry(self._slot(needle))
+        if entry == DELETED or needle.kind == Kind.TOMBSTONE:
+            return entry != DELETED
+        if self._entry(needle.sequence * self._superblock.slots) == DELETED:
+            return False
+        if live(entry) and entry_offset(entry) >= self.start:
+            # Somebody appends it in this very commit: that is newer than anything that travelled.
+            return False
+        if not live(entry) or (here := self._read(self._slot(needle), entry)) is None:
+            return True
+        return _age(needle) > _age(here)
+
+    def _slot(self, needle: Needle) -> int:
+        return needle.sequence * self._superblock.slots + needle.alternate_key
+
     def _entry(self, slot: int) -> int:
         entry = self._stored.get(slot)
         return self._index.load(slot) if entry is None else entry
+
+    def _add_photo(self, record: Record) -> int:
+        """Add a photo's record; returns where it will stand."""
+        slot = record.sequence * self._superblock.slots + record.alternate_key
+        replaced = self._entry(slot)
+        offset = self.end
+        self._room_bytes -= record.size
+        self._add(
+            record,
+            replaced=replaced if live(replaced) else 0,
+            stores=((slot, pack_entry(offset, record.size)),),
+            ended=(replaced,) if live(replaced) else (),
+        )
+        return offset
+
+    def _add_deletion(self, sequence: int, slots: list[int]) -> None:
+        """Add a tombstone for slots of one photo, live ones or such as never were."""
+        deleted = [(slot, entry if live(entry := self._entry(slot)) else 0) for slot in slots]
+        self._add(
+            codec.encode_tombstone(salt=self._superblock.salt, sequence=sequence, deleted=deleted),
+            stores=tuple((slot, DELETED) for slot in slots),
+            ended=tuple(entry for _slot, entry in deleted if entry),
+        )
 
     def _add(
         self,
@@ -159,3 +247,13 @@ class Batch:
             )
         )
         self.end += record.size
+
+
+def _age(needle: Needle) -> tuple[int, int]:
+    """What decides between two whole needles of one slot, on every replica alike: the larger one stays."""
+    try:
+        created_at_ms = needle.metadata.created_at_ms
+    except NeedleCorrupt:
+        # Metadata that make no sense were written so, and say nothing of time.
+        created_at_ms = 0
+    return created_at_ms, needle.body_checksum

@@ -8,6 +8,7 @@ renamed or removed. Opening is safe at any moment, whatever other processes do o
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +103,13 @@ class VolumeFiles:
         index.begin_session(self.disk)
         self._remove_leftovers(log.superblock.generation)
         return Generation(log=log, index=index, identities=(log.file.identity(), index.identity()))
+
+    def set_aside(self) -> None:
+        """Rename the log, so that a new volume can be made. The lock is held."""
+        names = set(self.disk.names(self._directory))
+        kept = (f"{self._name}.log.damaged-{number}" for number in itertools.count(1))
+        name = next(name for name in kept if name not in names)
+        self.disk.rename(self.log, self._directory / name)
 
     def current(self, generation: Generation) -> bool:
         """Whether these are still the volume's files."""

@@ -151,10 +151,13 @@ class Index:
         """Publish an entry in a reserved slot."""
         self.words[HEADER_WORDS + slot] = entry
 
-    def blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """All entries that may be other than absent: first slot and a copy of what is there, in turn."""
+    def blocks(self, start_slot: int = 0) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """All entries that may be other than absent, from a slot on.
+
+        Yields the first slot and a copy of what is there, in turn.
+        """
         for start, end in self._file.data_ranges():
-            position = max(start, PAGE_BYTES) // 8 * 8
+            position = max(start, PAGE_BYTES, (HEADER_WORDS + start_slot) * 8) // 8 * 8
             while position < end:
                 buffer = bytearray(min(end - position, 1 << 20))
                 self._file.read_into(buffer, position)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hayloft import needle as codec
 from hayloft.disk import Disk, File
-from hayloft.errors import NeedleCorrupt
+from hayloft.errors import NeedleCorrupt, VolumeCorrupt
 from hayloft.needle import Needle, Record
 from hayloft.types import VolumeId
 from hayloft.volume import superblock as superblocks
@@ -65,11 +65,19 @@ class Log:
             FormatTooNew, VolumeCorrupt: its superblock cannot be used.
         """
         file = disk.open(path)
-        page = bytearray(SUPERBLOCK_BYTES)
-        read = file.read_into(page, 0)
-        log = cls(file, superblocks.decode(bytes(page[:read]), volume))
+        log = cls(file, _read_superblock(file, volume))
         file.advise_random()
         return log
+
+    def check_superblock(self) -> None:
+        """Read the superblock from the medium.
+
+        Raises:
+            VolumeCorrupt: it is not what it was.
+        """
+        self.file.advise_forget(0, SUPERBLOCK_BYTES)
+        if _read_superblock(self.file, self.superblock.volume) != self.superblock:
+            raise VolumeCorrupt("The superblock has become another log's.")
 
     def read(self, offset: int, size: int, *, wait: bool) -> Needle | None:
         """The needle whose record stands there; None if memory does not hold it and ``wait`` is not set.
@@ -117,6 +125,12 @@ class Log:
             else:
                 yield offset, needle
                 offset += needle.size
+
+
+def _read_superblock(file: File, volume: VolumeId) -> Superblock:
+    page = bytearray(SUPERBLOCK_BYTES)
+    read = file.read_into(page, 0)
+    return superblocks.decode(bytes(page[:read]), volume)
 
 
 class Window:

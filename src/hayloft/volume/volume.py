@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hayloft.disk import DISK_FULL, Disk
 from hayloft.errors import (
+    Conflict,
     HayloftError,
     NeedleCorrupt,
     PhotoDeleted,
@@ -52,6 +53,7 @@ from hayloft.volume.index import (
     entry_size,
     live,
 )
+from hayloft.volume.inventory import Inventory
 from hayloft.volume.writing import Encoded
 
 
@@ -66,6 +68,7 @@ class Volume:
         self.reserve_bytes = reserve_bytes
         self.corrupt = 0
         """Reads since it was opened that met a damaged needle."""
+        self._inventory: Inventory | None = None
 
     @classmethod
     def open(
@@ -93,6 +96,24 @@ class Volume:
             if create_size_bytes_max is not None:
                 files.create(create_size_bytes_max)
             return cls(files, files.open(), reserve_bytes=reserve_bytes)
+
+    @staticmethod
+    def set_aside(disk: Disk, directory: Path, volume: VolumeId) -> None:
+        """Give the log of a volume that cannot be opened another name, so that one can be made anew.
+
+        Raises:
+            VolumeNotFound: it is not there.
+            Conflict: it can be opened.
+            FormatTooNew: a newer Hayloft can open it.
+        """
+        files = VolumeFiles(disk, directory, volume)
+        with _refusals(volume), files.locked():
+            try:
+                files.open()
+            except VolumeCorrupt:
+                files.set_aside()
+            else:
+                raise Conflict(f"{volume_name(volume)} can be opened.")
 
     # Reading -------------------------------------------------------------------------------------
 
@@ -146,6 +167,7 @@ class Volume:
             size_bytes=words[TAIL],
             sealed=bool(words[SEALED]),
             corrupt=self.corrupt,
+            live_bytes=words[LIVE_BYTES],
         )
 
     def verify(self) -> VolumeReport:
@@ -165,6 +187,13 @@ class Volume:
     def live_bytes(self) -> int:
         """Bytes of the records that a compaction would keep."""
         return self.generation.index.words[LIVE_BYTES]
+
+    def inventory(self) -> Inventory:
+        """What the volume holds, for comparing it with other replicas; see ``inventory.py``."""
+        self.follow_compaction()
+        if self._inventory is None or self._inventory.generation is not self.generation:
+            self._inventory = Inventory(self.generation)
+        return self._inventory
 
     # Writing -------------------------------------------------------------------------------------
 

@@ -9,16 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from hayloft import limits
 from hayloft.disk import DISK_FULL
 from hayloft.errors import HayloftError, StorageFull, VolumeReadOnly
-from hayloft.needle import Record
+from hayloft.needle import Needle, Record
 from hayloft.types import volume_name
 from hayloft.volume import recovery
-from hayloft.volume.commit import Append, Batch, Delete, Operation, Outcome, Seal, encode
+from hayloft.volume.commit import (
+    Append,
+    Batch,
+    Delete,
+    Import,
+    Operation,
+    Outcome,
+    Seal,
+    encode,
+    encode_import,
+)
 from hayloft.volume.files import Generation
 from hayloft.volume.index import APPLIED, CHECKPOINTED, POISONED, TAIL
+from hayloft.volume.inventory import read_needle
 
 
 class Encoded:
@@ -74,7 +86,9 @@ def checkpoint(generation: Generation) -> None:
 
 def _plan(generation: Generation, encoded: Encoded, room_bytes: int) -> tuple[Batch, list[Outcome]]:
     index = generation.index
-    batch = Batch(generation.log.superblock, index, tail=index.words[TAIL], room_bytes=room_bytes)
+    window = generation.log.reader(index.words[TAIL])
+    read = partial(read_needle, generation.log, window)
+    batch = Batch(generation.log.superblock, index, read, tail=index.words[TAIL], room_bytes=room_bytes)
     outcomes: list[Outcome] = []
     for operation, record in zip(encoded.operations, encoded.records, strict=True):
         match operation, record:
@@ -84,6 +98,8 @@ def _plan(generation: Generation, encoded: Encoded, room_bytes: int) -> tuple[Ba
                 outcomes.append(batch.plan_seal())
             case _, Record():
                 outcomes.append(batch.plan_append(record))
+            case _, list():
+                outcomes.append(batch.plan_import(record))
             case _, HayloftError():
                 outcomes.append(record)
     return batch, outcomes
@@ -125,18 +141,24 @@ def _without_photos(generation: Generation, encoded: Encoded, failure: OSError) 
     """Deletions are small, and what makes room again: they get a second chance without the photos."""
     full = StorageFull("The disk is full.")
     full.__cause__ = failure
-    rest = [operation for operation in encoded.operations if not isinstance(operation, Append)]
+    rest = [operation for operation in encoded.operations if not isinstance(operation, Append | Import)]
     if not rest or len(rest) == len(encoded.operations):
         return [full] * len(encoded.operations)
     outcomes = iter(commit(generation, Encoded(rest, encoded.salt), room_bytes=0))
-    return [full if isinstance(each, Append) else next(outcomes) for each in encoded.operations]
+    return [full if isinstance(each, Append | Import) else next(outcomes) for each in encoded.operations]
 
 
-def _record(operation: Operation, salt: int) -> Record | HayloftError | None:
-    if not isinstance(operation, Append):
-        return None
+def _record(
+    operation: Operation, salt: int
+) -> Record | list[tuple[Needle, Record | None]] | HayloftError | None:
     try:
-        return encode(operation, salt)
+        match operation:
+            case Append():
+                return encode(operation, salt)
+            case Import():
+                return encode_import(operation, salt)
+            case _:
+                return None
     except HayloftError as refusal:
         return refusal
 
