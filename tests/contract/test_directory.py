@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from hayloft.database import parse_url
 from hayloft.directory.client import DirectoryClient
-from hayloft.directory.database import parse_url
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade

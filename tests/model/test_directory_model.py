@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from hayloft.database import parse_url
+from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory import listing, log, photos
 from hayloft.directory.allocation import Activations, Allocation, Allocations
 from hayloft.directory.commits import Commits
 from hayloft.directory.counting import totals
-from hayloft.directory.database import parse_url, sqlite_engine
 from hayloft.directory.deletion import Deletions
 from hayloft.directory.heartbeats import Heartbeat, register
 from hayloft.directory.leases import LeaseRequest, WritePolicy, lease

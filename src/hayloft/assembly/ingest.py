@@ -20,8 +20,8 @@ from hayloft.assembly.background import background
 from hayloft.assembly.child import Orders, run_child
 from hayloft.assembly.embedded import Roles
 from hayloft.assembly.originals import Originals
+from hayloft.database import open_database
 from hayloft.directory import log
-from hayloft.directory.database import open_database
 from hayloft.errors import HayloftError
 from hayloft.events.consumer import EventConsumer, Handler
 from hayloft.events.local import LogEventSource
@@ -90,7 +90,7 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
 
 async def _begin_again(directory_url: str, consumer: str) -> None:
     """Have a consumer read the log from its start: what it had made of it is lost, or never was."""
-    database = open_database(directory_url)
+    database = open_database(directory_url, name="directory")
     try:
         await database.write(partial(log.forget, consumer=consumer))
     finally:

@@ -18,8 +18,8 @@ from typing import Final
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.embedded import STORE
 from hayloft.clock import SystemClock
+from hayloft.database import open_database
 from hayloft.directory import migrations
-from hayloft.directory.database import open_database
 from hayloft.directory.rebuild import FoundNeedle, Rebuilt
 from hayloft.directory.rebuild import rebuild as fill
 from hayloft.disk import SystemDisk
@@ -91,7 +91,7 @@ async def _fill(draft: Path, data: DataDirectory, scan: _Scan) -> Rebuilt:
     _remove(draft)
     url = f"sqlite:///{draft}"
     await asyncio.to_thread(migrations.upgrade, url)
-    database = open_database(url)
+    database = open_database(url, name="directory")
     try:
         placements = dict.fromkeys(data.volume_numbers(), (STORE,))
         counted = await fill(database, scan.needles(), placements=placements)

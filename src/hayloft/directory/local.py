@@ -17,11 +17,11 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from hayloft.clock import Clock, SystemClock
+from hayloft.database import Database, open_database
 from hayloft.directory import details, heartbeats, leases, listing, log, parking, photos, volumes
 from hayloft.directory.allocation import Activations, Allocation, Allocations
 from hayloft.directory.commits import Commits
 from hayloft.directory.counting import totals
-from hayloft.directory.database import Database, open_database
 from hayloft.directory.deletion import Deletions
 from hayloft.directory.details import Told
 from hayloft.directory.heartbeats import Heartbeat
@@ -87,7 +87,7 @@ class LocalDirectory:
         Raises:
             InvalidRequest: the URL names a kind of database that is not supported.
         """
-        return cls(open_database(url), policy=policy, clock=clock)
+        return cls(open_database(url, name="directory"), policy=policy, clock=clock)
 
     # Writing photos ------------------------------------------------------------------------------
 

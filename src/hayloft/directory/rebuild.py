@@ -21,8 +21,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Integer, func, insert, literal_column, select, update
 
 from hayloft.clock import Clock, SystemClock
+from hayloft.database import Database
 from hayloft.directory.counting import Total, totals
-from hayloft.directory.database import Database
 from hayloft.directory.log import NewEvent, append
 from hayloft.directory.photos import add, existing
 from hayloft.directory.records import DAY_MS, PhotoRow, signed
@@ -152,7 +152,7 @@ def _row(needle: FoundNeedle) -> PhotoRow:
         width=needle.width,
         height=needle.height,
         name=needle.metadata.name,
-        created_at_ms=needle.metadata.created_at_ms,
+        created_at_ms=needle.metadata.photo_created_at_ms,
         duplicate_of=None,
         is_first=False,
     )

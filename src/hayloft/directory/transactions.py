@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from hayloft.database import Database
 from hayloft.directory.batching import Batcher
-from hayloft.directory.database import Database
 from hayloft.errors import HayloftError, InternalError, Unavailable
 from hayloft.limits import COMMIT_BATCH_PHOTOS_MAX
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from hayloft.directory.database import parse_url, sqlite_engine
+from hayloft.database import parse_url
+from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory.heartbeats import Heartbeat, register
 from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease
 from hayloft.directory.migrations import upgrade_on

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from hayloft.database import parse_url
+from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory import listing, log, photos
-from hayloft.directory.database import parse_url, sqlite_engine
 from hayloft.directory.log import Read
 from hayloft.directory.migrations import upgrade_on
 from hayloft.types import PhotoId, PhotoQuery, PhotoStatus

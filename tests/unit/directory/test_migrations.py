@@ -13,7 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from hayloft.directory.database import parse_url, sqlite_engine
+from hayloft.database import parse_url
+from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory.migrations import configuration, upgrade, upgrade_on
 from hayloft.directory.schema import metadata
 from hayloft.errors import FormatTooNew, InvalidRequest

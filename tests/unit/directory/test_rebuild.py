@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hayloft.database import open_database
 from hayloft.directory import rebuild as module
-from hayloft.directory.database import open_database
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
@@ -37,7 +37,7 @@ DAY_MS = 86_400_000
 async def database(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
     await asyncio.to_thread(upgrade, url)
-    database = open_database(url)
+    database = open_database(url, name="directory")
     yield database
     await database.close()
 

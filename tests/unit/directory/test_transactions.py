@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from hayloft.directory.database import open_database
+from hayloft.database import open_database
 from hayloft.directory.transactions import Transactions, one_by_one
 from hayloft.errors import Conflict, InternalError, ShuttingDown, StorageFull
 
 
 @pytest.fixture
 async def database(tmp_path: Path):
-    database = open_database(f"sqlite:///{tmp_path / 'numbers.sqlite'}")
+    database = open_database(f"sqlite:///{tmp_path / 'numbers.sqlite'}", name="directory")
     await database.write(lambda c: c.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
     yield database
     await database.close()
@@ -102,7 +102,7 @@ async def test_a_full_disk_is_told_and_passes(database, tmp_path):
 
 
 async def test_a_closed_database_says_so(tmp_path):
-    database = open_database(f"sqlite:///{tmp_path / 'closed.sqlite'}")
+    database = open_database(f"sqlite:///{tmp_path / 'closed.sqlite'}", name="directory")
     await database.close()
     with pytest.raises(ShuttingDown):
         await database.read(lambda c: None)
