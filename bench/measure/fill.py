@@ -27,8 +27,8 @@ from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.ingest import DELETES_CONSUMER, SIMILARITY_CONSUMER
 from hayloft.clock import SystemClock
 from hayloft.config import Settings
+from hayloft.database import Database, open_database
 from hayloft.directory.commits import Commits
-from hayloft.directory.database import Database, open_database
 from hayloft.disk import SystemDisk
 from hayloft.errors import HayloftError
 from hayloft.renditions.ingest import CONSUMER as RENDITIONS_CONSUMER
@@ -81,7 +81,7 @@ def _lay_out(data: Path) -> None:
 
 
 async def _fill(data: DataDirectory, groups: Sequence[tuple[range, int]], count: int) -> list[str]:
-    database = open_database(data.directory_url)
+    database = open_database(data.directory_url, name="directory")
     try:
         async with embedded.roles(Settings(data=data.path, workers=1), data) as roles:
             lease = await roles.directory.lease(holder="bench", count=count)

@@ -11,10 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from hayloft.errors import FormatTooNew, PhotoDeleted, PhotoNotFound, ReplicasFailed
-from hayloft.similarity.database import VERSION_TABLE, open_database
 from hayloft.similarity.fingerprint import Description
 from hayloft.similarity.ingest import Ingest
 from hayloft.similarity.local import LocalSimilarity
+from hayloft.similarity.migrations import MIGRATIONS, open_upgraded
 from hayloft.similarity.schema import metadata
 from hayloft.types import Event, EventKind, PhotoId, Relation, Verdict
 from similarity_samples import DISGUISES, InlineDecoder, World, jpeg, pixels, sample
@@ -279,12 +279,13 @@ async def test_photos_that_arrive_together_meet_each_other(world, similarity) ->
 
 
 async def test_tables_are_those_that_migrations_make(tmp_path: Path) -> None:
-    database = await open_database(f"sqlite:///{tmp_path}/s.sqlite")
-    options = {"version_table": VERSION_TABLE}
+    database = await open_upgraded(f"sqlite:///{tmp_path}/s.sqlite")
+    options = {"version_table": MIGRATIONS.version_table}
     assert not await database.read(
         lambda c: compare_metadata(MigrationContext.configure(c, opts=options), metadata)
     )
-    await database.write(lambda c: c.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 's9999'")))
+    future = text(f"UPDATE {MIGRATIONS.version_table} SET version_num = 's9999'")
+    await database.write(lambda c: c.execute(future))
     await database.close()
     with pytest.raises(FormatTooNew):
-        await open_database(f"sqlite:///{tmp_path}/s.sqlite")
+        await open_upgraded(f"sqlite:///{tmp_path}/s.sqlite")
