@@ -1,14 +1,15 @@
 """How Hayloft logs: one line per event, for people on a terminal, JSON everywhere else.
 
 Every line carries the process's name and, while a request is answered, its id. Libraries' own logging
-goes the same way. Goes to standard error; rotation is the service manager's business.
+goes the same way. Goes to standard error, unless that is a table's; rotation is the service manager's
+business.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -22,8 +23,9 @@ _LEVELS: Final = {
 }
 
 
-def configure_logs(level: str, *, process: str) -> None:
-    """Set logging up for this process; ``level`` is one of the setting's."""
+def configure_logs(level: str, *, process: str, output: TextIO | None = None) -> None:
+    """Set logging up for this process; ``level`` is one of the setting's, ``output`` where it goes."""
+    output = output or sys.stderr
 
     def add_context(_logger: Any, _method: str, event: structlog.typing.EventDict) -> Any:
         event.setdefault("process", process)
@@ -38,23 +40,23 @@ def configure_logs(level: str, *, process: str) -> None:
         add_context,
     ]
     structlog.configure(
-        processors=[*shared, *_rendering()],
+        processors=[*shared, *_rendering(output)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(output)],
         )
     )
     # Libraries are chatty at the level that is right for us; their warnings are what matters.
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
 
 
-def _rendering() -> list[structlog.typing.Processor]:
-    if sys.stderr.isatty():
+def _rendering(output: TextIO) -> list[structlog.typing.Processor]:
+    if output.isatty():
         return [structlog.dev.ConsoleRenderer()]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -32,7 +32,27 @@ DIRECTORIES: Final = ("http://127.0.0.1:8001", "http://127.0.0.1:8011")
 """Where directories are by default: those of a cluster on this machine."""
 
 
-class MemberSettings(ServiceSettings):
+class ClusterFileSettings(ServiceSettings):
+    """Settings whose file may be one for a whole cluster."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then the environment, then what the file says to this role."""
+        *others, file = super().settings_customise_sources(
+            settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
+        )
+        assert isinstance(file, TomlConfigSettingsSource)
+        return (*others, _OwnPart(settings_cls, file.toml_file_path))
+
+
+class MemberSettings(ClusterFileSettings):
     """What every role of a cluster must know."""
 
     secret: SecretStr | None = None
@@ -70,22 +90,6 @@ class MemberSettings(ServiceSettings):
                 f"The secret is too short: it has to have {SECRET_BYTES_MIN} characters at least."
             )
         return key
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags first, then the environment, then what the file says to this role."""
-        *others, file = super().settings_customise_sources(
-            settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
-        )
-        assert isinstance(file, TomlConfigSettingsSource)
-        return (*others, _OwnPart(settings_cls, file.toml_file_path))
 
 
 class _OwnPart(TomlConfigSettingsSource):
@@ -189,6 +193,27 @@ class PitchforkRoleSettings(DirectoryUserSettings):
     """Port to listen on."""
 
 
+class ClusterSettings(ClusterFileSettings):
+    """A whole cluster on one machine."""
+
+    data: Path = Path("hayloft-cluster")
+    """Directory that holds everything the cluster keeps."""
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port of the gateway; the other roles have their usual ones."""
+    free_ports: bool = False
+    """Whether all roles take ports that are free instead of their usual ones."""
+    workers: int = Field(default=1, gt=0, le=64)
+    """Worker processes of the gateway."""
+    stores: int | None = Field(default=None, gt=0, le=64)
+    """Stores; three at first, and as many as there are data of afterwards, when not given."""
+    caches: int = Field(default=2, ge=0, le=64)
+    """Caches."""
+    database_url: SecretStr | None = None
+    """PostgreSQL with pgvector, ``postgresql://…``; one is started when not given."""
+    broker_url: SecretStr | None = None
+    """RabbitMQ, ``amqp://…``; one is started when not given."""
+
+
 SETTINGS: Final[dict[str, type[MemberSettings]]] = {
     "gateway": GatewayRoleSettings,
     "directory": DirectoryRoleSettings,
@@ -203,5 +228,5 @@ SETTINGS: Final[dict[str, type[MemberSettings]]] = {
 @cache
 def _known() -> frozenset[str]:
     """Every name that some role knows, or the one server that is all of them."""
-    kinds: tuple[type[BaseSettings], ...] = (Settings, *SETTINGS.values())
+    kinds: tuple[type[BaseSettings], ...] = (Settings, ClusterSettings, *SETTINGS.values())
     return frozenset(name for kind in kinds for name in kind.model_fields)

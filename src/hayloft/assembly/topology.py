@@ -74,7 +74,14 @@ ROLES: Final = (
         keeps=True,
         stop_order=1,
     ),
-    Role(command="pitchfork", name="pitchfork", port=8006, needs=("directory", "store"), stop_order=1),
+    Role(
+        command="pitchfork",
+        name="pitchfork",
+        port=8006,
+        count=0,
+        needs=("directory", "store"),
+        stop_order=1,
+    ),
     Role(
         command="gateway",
         name="gateway",

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from hayloft.cli import (
+    cluster,
     doctor,
     export,
     importing,
@@ -23,6 +24,7 @@ from hayloft.cli import (
     photos,
     put,
     reference,
+    search,
     statistics,
     verify,
     version,
@@ -55,9 +57,10 @@ def _server_command(name: str) -> Any:
         from hayloft.cli import serve
 
         return serve.command()
-    from hayloft.cli import roles
+    from hayloft.cli import roles, similarity
 
-    return roles.command(name)
+    command = roles.command(name)
+    return similarity.group(command) if name == "similarity" else command
 
 
 app = typer.Typer(
@@ -80,6 +83,7 @@ for part in (
     put,
     photos,
     linking,
+    search,
     statistics,
     models,
     verify,
@@ -89,6 +93,7 @@ for part in (
     doctor,
     version,
     reference,
+    cluster,
 ):
     part.register(app)
 

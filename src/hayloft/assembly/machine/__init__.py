@@ -1,0 +1,1 @@
+"""A whole cluster on one machine: ``hayloft cluster up`` and ``hayloft cluster status``."""
