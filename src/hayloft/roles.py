@@ -164,10 +164,10 @@ class Store(Protocol):
         """
         ...
 
-    async def digest(self, volume: VolumeId) -> VolumeDigest:
-        """What this replica holds, in short, for comparing it with another.
+    async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
+        """What this replica holds, in short, for comparing it with another at the same scrutiny.
 
-        Reads what has not been read since the store started; the rest is remembered.
+        By the index alone, needles of the same size count as the same, and nothing is read.
 
         Raises:
             VolumeNotFound: this store has no such volume.

@@ -157,6 +157,19 @@ async def test_every_difference_shows(replicas: Replicas, change: str) -> None:
     assert [a.digest == b.digest for a, b in zip(one.ranges, other.ranges, strict=True)] == [False, True]
 
 
+async def test_by_the_index_alone_sizes_stand_for_contents(replicas: Replicas) -> None:
+    await replicas.one.append(VOLUME, needle(1, b"this"))
+    await replicas.other.append(VOLUME, needle(1, b"that"))
+    for scrutiny, same in ((Scrutiny.INDEX, True), (Scrutiny.KNOWN, False), (Scrutiny.MEDIUM, False)):
+        digests = [await each.digest(VOLUME, scrutiny=scrutiny) for each in (replicas.one, replicas.other)]
+        assert (digests[0].digest == digests[1].digest) == same
+    await replicas.other.delete(key(1).photo)
+    digests = [
+        await each.digest(VOLUME, scrutiny=Scrutiny.INDEX) for each in (replicas.one, replicas.other)
+    ]
+    assert digests[0].digest != digests[1].digest
+
+
 async def test_a_digest_follows_what_happens(replicas: Replicas) -> None:
     await fill(replicas.one, 1)
     before = await replicas.one.digest(VOLUME)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hayloft.errors import PhotoNotFound, VolumeNotFound
+from hayloft.errors import InvalidRequest, PhotoNotFound, RoleUnavailable, VolumeNotFound
 from hayloft.store import replica_wire, wire
 from hayloft.types import (
+    SEQUENCE_BITS,
     AlternateKey,
     Appended,
     CompactionReport,
@@ -38,6 +39,7 @@ from hayloft.types import (
 )
 from hayloft.wire import needles
 from hayloft.wire.breaker import Breaker
+from hayloft.wire.channels import Channels
 from hayloft.wire.session import Patience, Session
 
 WHOLE_VOLUME: Final = Patience(total_seconds=3600.0, attempts=1)
@@ -65,7 +67,16 @@ class StoreClient:
         secret: bytes | None = None,
         breaker: Breaker | None = None,
     ) -> None:
+        patience = patience or Patience()
         self._session = Session(url, uds=uds, patience=patience, secret=secret, breaker=breaker)
+        self._channels = Channels(
+            url,
+            uds=uds,
+            connect_seconds=patience.connect_seconds,
+            total_seconds=patience.total_seconds,
+            secret=secret,
+            breaker=breaker,
+        )
         self._long_session = Session(url, uds=uds, patience=WHOLE_VOLUME, secret=secret)
 
     async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
@@ -86,10 +97,14 @@ class StoreClient:
         return Appended(offset=int(told["offset"]), size=int(told["size"]))
 
     async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> RemoteNeedle:
-        """Read a needle that the peer has verified."""
-        answer = await self._session.request(
-            "GET", _address(photo, "read"), query=_query(photo, alternate_key)
+        """Read a needle that the peer has verified, and that came over the wire as it was sent."""
+        answer = await self._channels.get(
+            f"/volume/lv-{photo >> SEQUENCE_BITS}/read?photo_id={photo}&alt_key={alternate_key.label}"
         )
+        try:
+            needles.check(answer.body, answer.headers.get(needles.CHECKSUM))
+        except InvalidRequest as damaged:
+            raise RoleUnavailable("The store sent other bytes than it announced.") from damaged
         cookie = parse_cookie(answer.headers.get(needles.COOKIE, ""))
         return RemoteNeedle(
             cookie=needles.COOKIE_UNKNOWN if cookie is None else cookie,
@@ -154,9 +169,10 @@ class StoreClient:
         answer = await self._long_session.request("POST", f"/volume/{volume_name(volume)}/compact")
         return wire.compaction_from_json(answer.json())
 
-    async def digest(self, volume: VolumeId) -> VolumeDigest:
+    async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
         """Ask what the peer holds, in short; it may have to read the whole volume."""
-        answer = await self._long_session.request("GET", f"/volume/{volume_name(volume)}/digest")
+        address = f"/volume/{volume_name(volume)}/digest"
+        answer = await self._long_session.request("GET", address, query={"scrutiny": scrutiny.value})
         return replica_wire.digest_from_json(volume, answer.json())
 
     async def needles(
@@ -201,6 +217,7 @@ class StoreClient:
 
     async def close(self) -> None:
         """Close all connections; the peer's store stays open."""
+        await self._channels.close()
         await self._session.close()
         await self._long_session.close()
 

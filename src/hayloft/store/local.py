@@ -161,10 +161,10 @@ class LocalStore:
 
     # Replicas ------------------------------------------------------------------------------------
 
-    async def digest(self, volume: VolumeId) -> VolumeDigest:
+    async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
         """What this replica holds, in short."""
         opened = await self._opened(volume)
-        return await self._in_thread(lambda: opened.inventory().digest())
+        return await self._in_thread(lambda: opened.inventory().digest(scrutiny))
 
     async def needles(
         self,

@@ -180,7 +180,11 @@ class _PhotoBytes:
             )
         )
         headers = needles.write_needle(needle, key)
-        headers |= {"content-length": str(len(needle.data)), REQUEST_ID: request_id}
+        headers |= {
+            "content-length": str(len(needle.data)),
+            needles.CHECKSUM: needles.checksum(needle.data),
+            REQUEST_ID: request_id,
+        }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         # The needle's own memory goes out; nothing is copied here.
@@ -241,9 +245,9 @@ def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> Fas
 
 def _add_replica_routes(app: FastAPI, store: Store) -> None:
     @app.get("/volume/{lv}/digest")
-    async def digest(lv: str) -> dict[str, Any]:
+    async def digest(lv: str, scrutiny: Scrutiny = Scrutiny.KNOWN) -> dict[str, Any]:
         """What this replica holds, in short, for comparing it with another."""
-        return replica_wire.digest_to_json(await store.digest(wire.parse_volume(lv)))
+        return replica_wire.digest_to_json(await store.digest(wire.parse_volume(lv), scrutiny=scrutiny))
 
     @app.get("/volume/{lv}/needles")
     async def needles(

@@ -210,11 +210,11 @@ class MemoryStore:
             needles=state.needles,
         )
 
-    async def digest(self, volume: VolumeId) -> VolumeDigest:
+    async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
         """All needles, as they would be listed."""
         self._check()
         self._volume(volume)
-        entries = self._entries(volume)
+        entries = _looked_at(self._entries(volume), scrutiny)
         ranges: dict[int, list[NeedleEntry]] = defaultdict(list)
         for entry in entries:
             ranges[sequence_of(entry.key.photo) // RANGE_SEQUENCES].append(entry)
@@ -245,9 +245,7 @@ class MemoryStore:
         if not 0 < limit <= limits.TRANSFER_NEEDLES_MAX:
             raise errors.InvalidRequest
         entries = [entry for entry in self._entries(volume) if after is None or entry.key > after]
-        if scrutiny is Scrutiny.INDEX:
-            entries = [replace(entry, checksum=None, damaged=False) for entry in entries]
-        return tuple(entries[:limit])
+        return tuple(_looked_at(entries[:limit], scrutiny))
 
     async def export_needles(self, volume: VolumeId, needles: Sequence[NeedleKey]) -> bytes:
         """Records of the needles that are whole, and of deletions."""
@@ -850,6 +848,12 @@ def _record(key: NeedleKey, needle: MemoryNeedle) -> bytes:
         metadata=codec.encode_metadata(needle.metadata),
     )
     return b"".join(map(bytes, record.body)) + record.footer(replaced=0, batch_offset=0)
+
+
+def _looked_at(entries: list[NeedleEntry], scrutiny: Scrutiny) -> list[NeedleEntry]:
+    if scrutiny is Scrutiny.INDEX:
+        return [replace(entry, checksum=None, damaged=False) for entry in entries]
+    return entries
 
 
 def _digest_of(entries: Sequence[NeedleEntry]) -> str:

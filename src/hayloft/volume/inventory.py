@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -68,14 +69,14 @@ class Inventory:
 
     # Answers -------------------------------------------------------------------------------------
 
-    def digest(self) -> VolumeDigest:
-        """The whole volume, in short."""
+    def digest(self, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
+        """The whole volume, in short; looking at the index alone, sizes stand for checksums."""
         whole = hashlib.blake2b(digest_size=16)
         ranges: list[RangeDigest] = []
         needles = live_bytes = deleted = damaged = 0
         for stretch in stretches(self.generation.index, self._slots):
             alive = stretch.entries > DELETED
-            checksums = self._checksums(stretch, alive, Scrutiny.KNOWN)
+            checksums = self._checksums(stretch, alive, scrutiny)
             self._forget_others(stretch)
             needles += int(alive.sum())
             live_bytes += int((stretch.entries[alive] & np.uint64(0xFFFF_FFFF)).sum(dtype=np.uint64))
@@ -123,6 +124,7 @@ class Inventory:
         index, window = self.generation.index, self._window()
         pieces: list[bytes | memoryview] = []
         slots = {slot: index.load(slot) for slot in map(self._slot, keys)}
+        learnt: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         size = 0
         for slot, entry in sorted(slots.items(), key=lambda item: item[1]):
             if entry == DELETED:
@@ -132,6 +134,10 @@ class Inventory:
                 if size > limits.TRANSFER_BYTES and size > needle.size:
                     break
                 pieces += transfer.pack(needle)
+                learnt[slot // (RANGE_SEQUENCES * self._slots)].append((entry, needle.body_checksum))
+        for number, pairs in learnt.items():
+            words = np.array(pairs, np.uint64)
+            self._remember(number, words[:, 0], words[:, 1])
         return b"".join(pieces)
 
     # Within --------------------------------------------------------------------------------------
@@ -145,11 +151,7 @@ class Inventory:
 
     def _entries(self, stretch: Stretch, scrutiny: Scrutiny) -> Iterator[NeedleEntry]:
         alive = stretch.entries > DELETED
-        checksums = (
-            np.full(len(stretch.slots), DAMAGED, np.uint64)
-            if scrutiny is Scrutiny.INDEX
-            else self._checksums(stretch, alive, scrutiny)
-        )
+        checksums = self._checksums(stretch, alive, scrutiny)
         volume = self.generation.log.superblock.volume
         listed = zip(stretch.slots.tolist(), stretch.entries.tolist(), checksums.tolist(), strict=True)
         for slot, entry, checksum in listed:
@@ -164,7 +166,12 @@ class Inventory:
             )
 
     def _checksums(self, stretch: Stretch, alive: npt.NDArray[np.bool_], scrutiny: Scrutiny) -> _Words:
-        """Of every entry: its needle's checksum, or ``DAMAGED``, or the mark of a deletion."""
+        """Of every entry: its needle's checksum, or ``DAMAGED``, or the mark of a deletion.
+
+        By the index alone, a needle's size stands for its checksum.
+        """
+        if scrutiny is Scrutiny.INDEX:
+            return np.where(alive, stretch.entries & np.uint64(0xFFFF_FFFF), np.uint64(_DELETED_MARK))
         checksums = np.full(len(stretch.entries), _DELETED_MARK, np.uint64)
         entries, checksums_known = self._known.get(stretch.number, _NOTHING)
         places = np.searchsorted(entries, stretch.entries)
