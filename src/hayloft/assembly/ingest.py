@@ -31,7 +31,9 @@ from hayloft.renditions.ingest import RenditionsConsumer
 from hayloft.renditions.local import LocalRenditions
 from hayloft.roles import EventSource
 from hayloft.similarity import server
+from hayloft.similarity.embedders.choice import follow
 from hayloft.similarity.embedders.embedder import open_embedder
+from hayloft.similarity.embedders.library import ModelLibrary
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
 from hayloft.similarity.progress import LogState
@@ -67,12 +69,14 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
     processes = settings.processes
     if not orders.data.similarity_file.exists():
         await _begin_again(orders.data.directory_url, SIMILARITY_CONSUMER)
+    library = ModelLibrary(orders.data.models)
+    chosen, threads = library.in_use(), settings.embedder_threads
     similarity = await LocalSimilarity.open(
         orders.data.similarity_url,
         folder=orders.data.similarity_indexes,
         reader=Originals(opened.directory, opened.stores),
         append_event=opened.directory.append_event,
-        embedder=open_embedder(settings.embedder, threads=settings.embedder_threads),
+        embedder=open_embedder(settings.embedder or chosen, threads=threads, library=library),
         processes=processes,
     )
     similarity.progress.log_state = _log_state(opened)
@@ -82,7 +86,11 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
         async with (
             AppServer(server.application(similarity), uds=socket),
             _consumer(opened, SIMILARITY_CONSUMER, handler, loops=lanes(processes)),
+            AsyncExitStack() as stack,
         ):
+            if settings.embedder is None:
+                following = follow(similarity, library, chosen=chosen, threads=threads)
+                await stack.enter_async_context(background(following))
             yield
     finally:
         await similarity.close()

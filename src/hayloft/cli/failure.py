@@ -54,6 +54,8 @@ _ADVICE: Final[dict[str, str]] = {
     "photo_deleted": "Deleted photos never come back; list the others with: hayloft ls",
     "photo_not_found": "List the photos that are there with: hayloft ls",
     "not_found": "Is the address that of a Hayloft server? Give another one with --url.",
+    "model_not_found": "The models that are there: hayloft models list",
+    "search_not_configured": "Use a model with a text encoder: hayloft models add, hayloft models use",
     "overloaded": "Try again in a moment, or with fewer at a time: --parallel 1",
     "replicas_failed": "Look at the stores with: hayloft stats",
     "role_unavailable": "Try again in a moment; the server's log says which part does not answer.",

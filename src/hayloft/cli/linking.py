@@ -118,7 +118,7 @@ def _neighbours(client: Client, near: tuple[Neighbour, ...]) -> object:
                 str(neighbour.photo),
                 str(neighbour.relation),
                 f"{neighbour.score:.3f}",
-                _name(client, neighbour.photo),
+                name_of(client, neighbour.photo),
                 why_text(neighbour),
             )
             for neighbour in near
@@ -137,7 +137,7 @@ def _links(client: Client, page: Iterable[Link]) -> object:
                 str(link.b),
                 f"{link.relation} ({link.verdict})" if link.verdict else str(link.relation),
                 f"{link.score:.3f}",
-                f"{_name(client, link.a)} · {_name(client, link.b)}",
+                f"{name_of(client, link.a)} · {name_of(client, link.b)}",
                 why_text(link),
             )
             for link in page
@@ -164,7 +164,8 @@ def _tell_rest(client: Client, shown: int, *, cut: bool) -> None:
         say("No links." + (f" {count_text(pending, 'photo')} still to be looked at." if pending else ""))
 
 
-def _name(client: Client, photo: int) -> str:
+def name_of(client: Client, photo: int) -> str:
+    """A photo's file name; empty for one that is not there."""
     from hayloft.errors import HayloftError
 
     try:

@@ -64,16 +64,28 @@ def page_text(page: Page, program: Any) -> str:
 
 def markdown(program: Any) -> str:
     """The command reference of a group of commands."""
-    context = typer.Context(program, info_name="hayloft")
-    commands = ((name, program.get_command(context, name)) for name in program.list_commands(context))
-    shown = [(name, command) for name, command in commands if not command.hidden]
+    shown = list(_shown(program, typer.Context(program, info_name="hayloft")))
     return "\n".join([HEAD, *_index(shown), *_exit_codes(), *_sections(shown)])
+
+
+def _shown(group: Any, context: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A group's commands with their names, those of groups in it after what the group itself does."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command.hidden:
+            continue
+        if not command.no_args_is_help:
+            yield prefix + name, command
+        if hasattr(command, "list_commands"):
+            inner = typer.Context(command, info_name=name, parent=context)
+            yield from _shown(command, inner, f"{prefix}{name} ")
 
 
 def _index(commands: list[tuple[str, Any]]) -> Iterator[str]:
     yield "| command | what it does |\n| --- | --- |"
     for name, command in commands:
-        yield f"| [`{name}`](#hayloft-{name}) | {_cell(command.help.partition(chr(10))[0])} |"
+        anchor = name.replace(" ", "-")
+        yield f"| [`{name}`](#hayloft-{anchor}) | {_cell(command.help.partition(chr(10))[0])} |"
     yield ""
 
 

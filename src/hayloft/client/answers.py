@@ -153,6 +153,20 @@ def link_page_from(told: Mapping[str, Any]) -> Page[Link]:
     )
 
 
+def verdicts_page_from(told: Mapping[str, Any]) -> tuple[tuple[GivenVerdict, ...], str | None]:
+    """One page of what people said, and the cursor of the next one."""
+    page = tuple(
+        GivenVerdict(
+            a=PhotoId(int(one["a"])),
+            b=PhotoId(int(one["b"])),
+            verdict=Verdict(one["verdict"]),
+            created_at_ms=_milliseconds(parse_time(one["created_at"])),
+        )
+        for one in told["verdicts"]
+    )
+    return page, told.get("next_cursor")
+
+
 def link_from(told: Mapping[str, Any]) -> Link:
     """A link with both of its ends."""
     a, b = sorted((int(told["a"]), int(told["b"])))
@@ -195,6 +209,11 @@ def found_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:
     return tuple(_neighbour_from(near) for near in told["photos"])
 
 
+def similarity_from(told: Mapping[str, Any]) -> SimilarityStatus:
+    """How far linking has got."""
+    return SimilarityStatus(**_known(SimilarityStatus, told))
+
+
 def deletion_from(photo: PhotoId, told: Mapping[str, Any]) -> Deletion:
     """A deletion's answer."""
     failed = told.get("failed_replicas") or ()
@@ -213,7 +232,7 @@ def statistics_from(told: Mapping[str, Any]) -> Statistics:
     return Statistics(
         directory=DirectoryStatistics(**_known(DirectoryStatistics, told["directory"])),
         stores=tuple(_store_from(store) for store in told.get("stores") or ()),
-        similarity=None if similarity is None else SimilarityStatus(**_known(SimilarityStatus, similarity)),
+        similarity=None if similarity is None else similarity_from(similarity),
     )
 
 

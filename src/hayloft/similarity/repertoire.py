@@ -106,7 +106,7 @@ class Repertoire:
     @property
     def hint(self) -> str:
         """What today's embedder is, for a person, and how to get a better one."""
-        return "nothing says which photos look alike" if self.embedder is None else self.embedder.hint
+        return "none; choose one with hayloft models use" if self.embedder is None else self.embedder.hint
 
     @property
     def takes_words(self) -> bool:

@@ -10,6 +10,7 @@ from hayloft import __version__
 from hayloft.cli.checks import Finding
 from hayloft.client import Client, Patience, ServerUnreachable
 from hayloft.errors import HayloftError, Unauthorized
+from hayloft.types import SimilarityStatus
 
 CLOCK_SECONDS_MAX: Final = 5.0
 
@@ -32,7 +33,7 @@ def check_server(url: str, api_key: str | None) -> Iterator[Finding]:
             return
         yield _version(url, health.version)
         yield _clock(health.answered_at)
-        yield _key(client)
+        yield from _key(client)
 
 
 def _version(url: str, version: str) -> Finding:
@@ -60,16 +61,29 @@ def _clock(server: datetime | None) -> Finding:
     )
 
 
-def _key(client: Client) -> Finding:
+def _key(client: Client) -> Iterator[Finding]:
     try:
-        client.stats()
+        told = client.stats()
     except Unauthorized:
-        return Finding(
+        yield Finding(
             subject="API key",
             level="wrong",
             text="the server wants one, or another one",
             advice="Give it with --api-key, or set HAYLOFT_API_KEY.",
         )
     except HayloftError as error:
-        return Finding(subject="statistics", level="wrong", text=error.message)
-    return Finding(subject="API key", level="good", text="the server takes requests from here")
+        yield Finding(subject="statistics", level="wrong", text=error.message)
+    else:
+        yield Finding(subject="API key", level="good", text="the server takes requests from here")
+        yield _embedder(told.similarity)
+
+
+def _embedder(status: SimilarityStatus | None) -> Finding:
+    if status is None:
+        return Finding(subject="linking", level="note", text="off, or the ingest process does not answer")
+    name = status.embedder or "none"
+    return Finding(
+        subject="embedder",
+        level="good" if name.startswith("onnx/") else "note",
+        text=f"{name} says which photos look alike: {status.embedder_hint}",
+    )
