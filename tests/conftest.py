@@ -1,11 +1,13 @@
-"""In CI nothing is skipped in silence: what a test misses there is a failure."""
+"""In CI nothing is skipped in silence: what a test misses there is a failure. A server for many tests."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
+
+from postgres_server import PostgresServer
 
 
 @pytest.hookimpl(wrapper=True)
@@ -15,3 +17,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.skipped and os.environ.get("CI") and not item.get_closest_marker("on_request"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this run."""
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes a database with a directory's tables, and says its URL; the server starts when first needed."""
+
+    def make() -> str:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.database()
+
+    return make

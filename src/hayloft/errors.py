@@ -26,6 +26,7 @@ Grouped by what the caller can do about them; each leaf has a stable ``code`` an
     ├── Gone                     something was there and never comes back
     │   └── PhotoDeleted              410 photo_deleted
     ├── Unavailable              try again later, or elsewhere
+    │   ├── NotPrimary                503 not_primary
     │   ├── Overloaded                503 overloaded
     │   ├── ReplicasFailed            503 replicas_failed
     │   ├── RoleUnavailable           503 role_unavailable
@@ -214,6 +215,12 @@ class Unavailable(HayloftError):
     """It may work later, or elsewhere."""
 
     status = 503
+
+
+class NotPrimary(Unavailable):
+    """This directory is not the one that takes writes."""
+
+    code = "not_primary"
 
 
 class Overloaded(Unavailable):

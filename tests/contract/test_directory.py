@@ -1,26 +1,21 @@
-"""The directory's protocol: one suite over the directory itself and over HTTP on a real socket.
-
-With ``HAYLOFT_TEST_POSTGRES`` set to the URL of a PostgreSQL server on which databases may be created, the
-suite runs on PostgreSQL too.
+"""The directory's protocol: one suite over the directory itself, on SQLite and on PostgreSQL, and over HTTP
+on a real socket: to one directory, and to a primary and a replica on one PostgreSQL database.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from hayloft.database import parse_url
+from hayloft.database import open_database
 from hayloft.directory.client import DirectoryClient
+from hayloft.directory.leadership import Leadership
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
@@ -54,11 +49,10 @@ from hayloft.types import (
     sequence_of,
     volume_of,
 )
-from hayloft.wire.serving import AppServer
+from hayloft.wire.serving import AppServer, free_port
 
 POLICY = WritePolicy(writable_max=2, volume_size_bytes_max=1000, free_bytes_min=10)
 DAY_MS = 86_400_000
-POSTGRES = os.environ.get("HAYLOFT_TEST_POSTGRES")
 
 
 class Clock:
@@ -79,42 +73,65 @@ def clock() -> Clock:
     return Clock()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a test's directory is to be."""
+
+    folder: Path
+    clock: Clock
+    postgres_database: Callable[[], str]
+    """Makes a database that is up to date, and says its URL."""
+
+
 @asynccontextmanager
-async def local(path: Path, clock: Clock) -> AsyncIterator[Directory]:
-    url = f"sqlite:///{path / 'directory.sqlite'}"
+async def local(place: Place) -> AsyncIterator[Directory]:
+    url = f"sqlite:///{place.folder / 'directory.sqlite'}"
     await asyncio.to_thread(upgrade, url)
-    directory = LocalDirectory.open(url, policy=POLICY, clock=clock)
+    directory = LocalDirectory.open(url, policy=POLICY, clock=place.clock)
     yield directory
     await directory.close()
 
 
 @asynccontextmanager
-async def over_http(path: Path, clock: Clock) -> AsyncIterator[Directory]:
-    async with local(path, clock) as directory, AppServer(directory_application(directory)) as server:
+async def over_http(place: Place) -> AsyncIterator[Directory]:
+    async with local(place) as directory, AppServer(directory_application(directory)) as server:
         client = DirectoryClient(server.url)
         yield client
         await client.close()
 
 
 @asynccontextmanager
-async def on_postgres(_path: Path, clock: Clock) -> AsyncIterator[Directory]:
-    name = f"hayloft_test_{secrets.token_hex(8)}"
-    server = create_async_engine(parse_url(POSTGRES or ""), isolation_level="AUTOCOMMIT")
-    async with server.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    url = parse_url(POSTGRES or "").set(database=name).render_as_string(hide_password=False)
-    await asyncio.to_thread(upgrade, url)
-    directory = LocalDirectory.open(url, policy=POLICY, clock=clock)
+async def on_postgres(place: Place) -> AsyncIterator[Directory]:
+    url = await asyncio.to_thread(place.postgres_database)
+    directory = LocalDirectory.open(url, policy=POLICY, clock=place.clock)
     yield directory
     await directory.close()
-    async with server.connect() as connection:
-        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    await server.dispose()
 
 
-@pytest.fixture(params=[local, over_http, *([on_postgres] if POSTGRES else [])])
-async def directory(request, tmp_path: Path, clock: Clock) -> AsyncIterator[Directory]:
-    async with request.param(tmp_path, clock) as directory:
+@asynccontextmanager
+async def primary_and_replica(place: Place) -> AsyncIterator[Directory]:
+    """A client that asks the replica first: it reads there, and is sent to the primary to write."""
+    url = await asyncio.to_thread(place.postgres_database)
+    async with AsyncExitStack() as stack:
+        urls = []
+        for first in (True, False):
+            port = free_port()
+            database = open_database(url, name="directory")
+            stack.push_async_callback(database.close)
+            leadership = Leadership(database, url=f"http://127.0.0.1:{port}", first=first)
+            directory = LocalDirectory(leadership.fenced, policy=POLICY, clock=place.clock)
+            await stack.enter_async_context(leadership)
+            app = directory_application(directory, mode=leadership)
+            await stack.enter_async_context(AppServer(app, port=port))
+            urls.append(leadership.url)
+        client = DirectoryClient(urls[::-1])
+        stack.push_async_callback(client.close)
+        yield client
+
+
+@pytest.fixture(params=[local, over_http, on_postgres, primary_and_replica])
+async def directory(request, tmp_path: Path, clock: Clock, postgres_database) -> AsyncIterator[Directory]:
+    async with request.param(Place(tmp_path, clock, postgres_database)) as directory:
         await directory.register(store("local"))
         yield directory
 
@@ -865,11 +882,9 @@ async def test_a_consumer_reads_the_log_through_any_directory(directory, lease):
 # Empty and closed --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opened", [local, over_http])
-async def test_without_any_store_there_is_nothing_to_lease(
-    opened: Callable[..., AsyncIterator[Directory]], tmp_path, clock
-):
-    async with opened(tmp_path, clock) as directory:
+@pytest.mark.parametrize("opened", [local, over_http, primary_and_replica])
+async def test_without_any_store_there_is_nothing_to_lease(opened, tmp_path, clock, postgres_database):
+    async with opened(Place(tmp_path, clock, postgres_database)) as directory:
         with pytest.raises(RoleUnavailable):
             await directory.lease(holder="a", count=1)
         with pytest.raises(RoleUnavailable):
@@ -877,15 +892,22 @@ async def test_without_any_store_there_is_nothing_to_lease(
         assert (await directory.photos(PhotoQuery())).total == 0
 
 
-async def test_two_directories_on_one_database_are_one(tmp_path, clock):
-    async with local(tmp_path, clock) as one, local(tmp_path, clock) as other:
-        await one.register(store("local"))
-        lease = await other.lease(holder="a", count=10)
-        waiting = asyncio.create_task(one.events(after=0, limit=1, wait_seconds=20))
-        first = await other.commit(new(lease, 0, b"x", idempotency_key="k"))
-        assert (await waiting)[0].photo == first.photo
-        assert (await one.commit(new(lease, 1, b"x"))).duplicate_of == first.photo
-        assert (await one.commit(new(lease, 2, b"y", idempotency_key="k"))).repeated
-        await one.delete(first.photo)
-        with pytest.raises(PhotoDeleted):
-            await other.commit(new(lease, 0, b"x"))
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_two_directories_on_one_database_are_one(kind, tmp_path, clock, postgres_database):
+    url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
+    if kind == "postgres":
+        url = await asyncio.to_thread(postgres_database)
+    await asyncio.to_thread(upgrade, url)
+    one, other = (LocalDirectory.open(url, policy=POLICY, clock=clock) for _ in range(2))
+    await one.register(store("local"))
+    lease = await other.lease(holder="a", count=10)
+    waiting = asyncio.create_task(one.events(after=0, limit=1, wait_seconds=20))
+    first = await other.commit(new(lease, 0, b"x", idempotency_key="k"))
+    assert (await waiting)[0].photo == first.photo
+    assert (await one.commit(new(lease, 1, b"x"))).duplicate_of == first.photo
+    assert (await one.commit(new(lease, 2, b"y", idempotency_key="k"))).repeated
+    await one.delete(first.photo)
+    with pytest.raises(PhotoDeleted):
+        await other.commit(new(lease, 0, b"x"))
+    await one.close()
+    await other.close()

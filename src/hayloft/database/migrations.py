@@ -21,6 +21,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from hayloft.database.failures import translated
 from hayloft.database.opening import parse_url
 from hayloft.database.postgres import lock_key, postgres_engine
 from hayloft.database.sqlite import sqlite_engine
@@ -46,6 +47,7 @@ class Migrations:
         Raises:
             FormatTooNew: a newer Hayloft has written this database.
             InvalidRequest: the URL names a kind of database that is not supported.
+            RoleUnavailable: the server does not answer.
         """
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
@@ -61,10 +63,11 @@ class Migrations:
     async def _upgrade_postgres(self, url: URL) -> None:
         engine = postgres_engine(url, idle_ms_max=_NEVER_MS, poolclass=NullPool)
         try:
-            async with engine.begin() as connection:
-                take_lock = text("SELECT pg_advisory_xact_lock(:key)")
-                await connection.execute(take_lock, {"key": lock_key(self.name)})
-                await connection.run_sync(self.upgrade_on)
+            with translated(self.name):
+                async with engine.begin() as connection:
+                    take_lock = text("SELECT pg_advisory_xact_lock(:key)")
+                    await connection.execute(take_lock, {"key": lock_key(self.name)})
+                    await connection.run_sync(self.upgrade_on)
         finally:
             await engine.dispose()
 

@@ -3,19 +3,20 @@ its kind.
 
 Commits that are asked for while a request is under way travel together in the next one, as in the
 directory's own transactions, so an upload costs well under one round trip under load. What may safely
-reach the directory twice is repeated when it does not answer; a replica's redirects to the primary are
-followed.
+reach the directory twice is repeated when it does not answer; which of several directories is asked is
+``failover``'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from hayloft.directory import wire
 from hayloft.directory.batching import Batcher
+from hayloft.directory.failover import Directories
 from hayloft.errors import HayloftError
 from hayloft.limits import COMMIT_BATCH_PHOTOS_MAX
 from hayloft.types import (
@@ -44,28 +45,26 @@ from hayloft.types import (
 from hayloft.types import Sequence as SequenceNumber
 from hayloft.wire.breaker import Breaker
 from hayloft.wire.details import details_to_json
-from hayloft.wire.session import Patience, Session
-
-POLL_SECONDS_MAX: Final = 20.0
-"""How long one request for events may wait: well under the session's own patience."""
+from hayloft.wire.session import Patience
 
 
 class DirectoryClient:
-    """The directory at ``url``, or at the Unix socket ``uds`` when given.
+    """The directory at ``url``, at several of them, or at the Unix socket ``uds`` when given.
 
-    Every method raises RoleUnavailable when the directory does not answer.
+    Every method raises RoleUnavailable when no directory answers.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         uds: Path | None = None,
         patience: Patience | None = None,
         secret: bytes | None = None,
         breaker: Breaker | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience, secret=secret, breaker=breaker)
+        urls = [url] if isinstance(url, str) else list(url)
+        self._session = Directories(urls, uds=uds, patience=patience, secret=secret, breaker=breaker)
         self._commits: Batcher[NewPhoto, Committed] = Batcher(
             self._commit_all, size_max=COMMIT_BATCH_PHOTOS_MAX
         )
@@ -187,7 +186,8 @@ class DirectoryClient:
 
     async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
         """Events past ``after``, in order; the waiting is done by the directory."""
-        query = {"after": after, "limit": limit, "wait_seconds": min(wait_seconds, POLL_SECONDS_MAX)}
+        waiting = min(wait_seconds, self._session.waiting_seconds_max)
+        query = {"after": after, "limit": limit, "wait_seconds": waiting}
         return wire.EVENTS.validate_python((await self._get("/events", query))["events"])
 
     async def position(self, consumer: str) -> int:

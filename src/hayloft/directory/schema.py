@@ -206,4 +206,16 @@ photo_details: Final = Table(
 )
 """What photos' files say about them, as JSON; a row goes with its photo."""
 
+leadership: Final = Table(
+    "leadership",
+    metadata,
+    Column("office", String(64), primary_key=True),
+    Column("term", _Big, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("expires_at_ms", _Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row: which directory is the primary, by its address. ``term`` grows with every change; the primary
+puts ``expires_at_ms``, by the database's own clock, off as long as it lives."""
+
 EVENT_COUNTER: Final = "event"

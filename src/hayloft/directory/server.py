@@ -1,23 +1,24 @@
 """A directory over HTTP: any implementation of ``roles.Directory`` behind the directory's wire contract.
 
 Several directories may share one database. One of them is the primary; the others serve reads, and answer
-whatever writes with 307 and the same address at the primary. Commits come in batches, each with its own
-answer, so that one round trip serves many uploads.
+whatever writes with 307 and the same address at the primary, as far as they know it at that moment. Commits
+come in batches, each with its own answer, so that one round trip serves many uploads.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from hayloft import limits
 from hayloft.directory import wire
+from hayloft.directory.failover import is_read
 from hayloft.directory.waiting import WAIT_SECONDS_MAX
-from hayloft.errors import HayloftError, InternalError
+from hayloft.errors import HayloftError, InternalError, NotPrimary
 from hayloft.roles import Directory
 from hayloft.types import (
     PHOTO_ID_BITS,
@@ -43,6 +44,7 @@ from hayloft.wire.asgi import (
     send_response,
 )
 from hayloft.wire.details import details_to_json
+from hayloft.wire.errors import to_body, to_headers
 
 PhotoNumber = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
 Size = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
@@ -50,19 +52,35 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Position = Annotated[int, Field(ge=0, lt=1 << 63)]
 PHOTO_PATH: Final = Path(ge=0, lt=1 << PHOTO_ID_BITS)
 
-READS_BY_POST: Final = frozenset({"/known", "/details"})
-"""Reads whose questions are too long for an address."""
-
 _REDIRECT: Final = 307
+
+
+class Standing(Protocol):
+    """Which of the directories on one database this is, at the moment it is asked."""
+
+    @property
+    def primary(self) -> bool:
+        """Whether it takes writes."""
+        ...
+
+    @property
+    def primary_url(self) -> str:
+        """Where the one is that does; empty if that is not known."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where this one is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """Which of the directories on one database this is."""
+    """A ``Standing`` that never changes."""
 
     primary: bool = True
     primary_url: str = ""
-    """Where the primary is; its own address if this is the primary."""
+    url: str = ""
 
 
 class AllocateBody(BaseModel):
@@ -209,7 +227,11 @@ class RetryBody(BaseModel):
 
 
 def directory_application(
-    directory: Directory, *, version: str = "1", mode: Mode | None = None, lifespan: Lifespan | None = None
+    directory: Directory,
+    *,
+    version: str = "1",
+    mode: Standing | None = None,
+    lifespan: Lifespan | None = None,
 ) -> App:
     """The ASGI application that serves this directory."""
     mode = mode or Mode()
@@ -221,34 +243,58 @@ def directory_application(
     _add_replicas(app, directory)
     _add_events(app, directory)
     _add_consumers(app, directory)
-    return app if mode.primary else _Replica(app, mode.primary_url.rstrip("/"))
+    _add_redirection(app, mode)
+    return _Redirecting(app, mode)
 
 
-class _Replica:
-    """Passes reads on, and sends writes to the primary."""
+class _Redirecting:
+    """Passes reads on, and writes if this is the primary or nobody knows a better one."""
 
-    def __init__(self, app: App, primary_url: str) -> None:
+    def __init__(self, app: App, mode: Standing) -> None:
         self._app = app
-        self._primary_url = primary_url
+        self._mode = mode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and _is_write(scope):
-            query = scope["query_string"].decode("latin-1")
-            address = self._primary_url + scope["path"] + (f"?{query}" if query else "")
-            headers = [("location", address), (REQUEST_ID, request_id_of(scope))]
-            await send_response(send, _REDIRECT, b"", headers)
-        else:
+        elsewhere = None
+        if scope["type"] == "http" and not self._mode.primary and _is_write(scope):
+            elsewhere = _address_at(self._mode.primary_url, self._mode.url, scope)
+        if elsewhere is None:
             await self._app(scope, receive, send)
+        else:
+            headers = [("location", elsewhere), (REQUEST_ID, request_id_of(scope))]
+            await send_response(send, _REDIRECT, b"", headers)
+
+
+def _add_redirection(app: FastAPI, mode: Standing) -> None:
+    """A write that found inside its transaction that this is not the primary goes to the one that is."""
+
+    async def redirect(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NotPrimary)
+        primary_url = str(error.details.get("primary_directory") or "")
+        elsewhere = _address_at(primary_url, mode.url, request.scope)
+        if elsewhere is not None:
+            return Response(status_code=_REDIRECT, headers={"location": elsewhere})
+        body = to_body(error, request_id_variable.get())
+        return Response(body, error.status, dict(to_headers(error)), "application/json")
+
+    app.add_exception_handler(NotPrimary, redirect)
+
+
+def _address_at(primary_url: str, own_url: str, scope: Scope) -> str | None:
+    """The same address at the primary; None if that is not known to be another."""
+    if not primary_url or primary_url.rstrip("/") == own_url.rstrip("/"):
+        return None
+    query = scope["query_string"].decode("latin-1")
+    path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    return primary_url.rstrip("/") + path + (f"?{query}" if query else "")
 
 
 def _is_write(scope: Scope) -> bool:
-    if scope["method"] == "POST" and scope["path"] in READS_BY_POST:
-        return False
-    return scope["method"] not in {"GET", "HEAD"}
+    return not is_read(scope["method"], scope["path"])
 
 
-def _add_health(app: FastAPI, version: str, mode: Mode) -> None:
+def _add_health(app: FastAPI, version: str, mode: Standing) -> None:
     @app.get("/health")
     async def health() -> dict[str, Any]:
         """Alive, and in which mode."""
@@ -360,6 +406,9 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
 
 
 def _outcome(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, NotPrimary):
+        # All of them go to the primary: those that were recorded before this one lost its term are there.
+        raise answer
     if isinstance(answer, HayloftError):
         return wire.error_to_json(answer, request_id_variable.get())
     if isinstance(answer, Exception):

