@@ -133,7 +133,7 @@ def _check(*test: str) -> dict[str, Any]:
     return {"test": list(test), "interval": "5s", "timeout": "5s", "retries": 12, "start_period": "60s"}
 
 
-class _Plain(yaml.SafeDumper):  # type: ignore[misc] - the package has no types
+class _Plain(yaml.SafeDumper):  # type: ignore[misc]  # the package has no types
     """Without anchors, and with nothing where there is nothing to say."""
 
     def ignore_aliases(self, _data: Any) -> bool:

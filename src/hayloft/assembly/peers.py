@@ -23,7 +23,7 @@ STORE_PATIENCE: Final = Patience(connect_seconds=1.0, total_seconds=30.0, attemp
 @asynccontextmanager
 async def directory_of(settings: DirectoryUserSettings) -> AsyncIterator[Directory]:
     """The directory of this role's cluster."""
-    directory = DirectoryClient(settings.directories[0], secret=settings.key())
+    directory = DirectoryClient(settings.directories, secret=settings.key())
     try:
         yield directory
     finally:

@@ -1,7 +1,7 @@
 """``hayloft directory``: one of the directories over a cluster's database, and the relay of its events.
 
-Waits for its database, brings it to the current schema, and serves. The relay to RabbitMQ runs in the
-primary's process only.
+Waits for its database, brings it to the current schema, and serves, as the primary or as a replica until
+that is gone. The relay to RabbitMQ runs in the primary's process only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from hayloft.assembly.background import background
 from hayloft.assembly.queues import QUEUES
 from hayloft.assembly.service import run, serve, until_there
 from hayloft.assembly.settings import DirectoryRoleSettings
+from hayloft.database import open_database
 from hayloft.directory import migrations
+from hayloft.directory.leadership import Leadership
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
-from hayloft.directory.server import Mode, directory_application
+from hayloft.directory.server import directory_application
 from hayloft.events.rabbitmq.relay import OutboxRelay
 
 
@@ -31,12 +33,14 @@ async def _directory(settings: DirectoryRoleSettings, stopping: asyncio.Event) -
     if await until_there("the database", lambda: _prepare(url), stopping) is None:
         return
     async with AsyncExitStack() as stack:
-        directory = LocalDirectory.open(url, policy=write_policy(settings))
+        database = open_database(url, name="directory")
+        stack.push_async_callback(database.close)
+        leadership = Leadership(database, url=settings.url, first=settings.mode == "primary")
+        await stack.enter_async_context(leadership)
+        directory = LocalDirectory(leadership.fenced, policy=write_policy(settings))
         stack.push_async_callback(directory.close)
-        mode = Mode(primary=settings.mode == "primary", primary_url=settings.url)
-        app = directory_application(directory, mode=mode)
-        if mode.primary:
-            await stack.enter_async_context(_relaying(settings, directory))
+        app = directory_application(directory, mode=leadership)
+        await stack.enter_async_context(_relaying(settings, directory, leadership))
         await stack.enter_async_context(serve(app, settings, role="directory", ready=directory.statistics))
         await stopping.wait()
 
@@ -47,17 +51,24 @@ async def _prepare(url: str) -> bool:
 
 
 @asynccontextmanager
-async def _relaying(settings: DirectoryRoleSettings, directory: LocalDirectory) -> AsyncIterator[None]:
-    """Events go to the broker while the context is open, if there is one."""
+async def _relaying(
+    settings: DirectoryRoleSettings, directory: LocalDirectory, leadership: Leadership
+) -> AsyncIterator[None]:
+    """Events go to the broker, if there is one, whenever this is the primary."""
     if settings.broker_url is None:
         yield
         return
-    relay = OutboxRelay(directory, settings.broker_url.get_secret_value(), queues=QUEUES)
-    async with background(relay.run(), cancel=False):
+    broker = settings.broker_url.get_secret_value()
+
+    async def relay() -> None:
+        relay = OutboxRelay(directory, broker, queues=QUEUES)
         try:
-            yield
+            await relay.run()
         finally:
             await relay.close()
+
+    async with background(leadership.while_primary(relay)):
+        yield
 
 
 def write_policy(settings: DirectoryRoleSettings) -> WritePolicy:
