@@ -52,6 +52,7 @@ from hayloft.types import (
     StoreHealth,
     StoreId,
     Verdict,
+    VerdictPage,
     VolumeDigest,
     VolumeId,
     VolumeReport,
@@ -404,11 +405,19 @@ class Directory(Protocol):
         """Append to the event log; returns the position."""
         ...
 
-    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+    async def events(
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_seconds: float = 0.0,
+        kinds: Collection[EventKind] | None = None,
+    ) -> tuple[Event, ...]:
         """Events with positions past ``after``, in order, waiting up to ``wait_seconds`` for the first.
 
         No position below a returned one can appear later, so a reader that remembers the last position
-        misses nothing.
+        misses nothing. With ``kinds``, only events of these, and at the end the log's last event whatever
+        its kind, so that the reader gets past the others.
         """
         ...
 
@@ -546,6 +555,14 @@ class Similarity(Protocol):
 
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """Record a person's verdict on a pair (None takes it back); it wins over any computation."""
+        ...
+
+    async def verdicts(self, *, cursor: str | None, limit: int) -> VerdictPage:
+        """All verdicts, by the ids of their pairs.
+
+        Raises:
+            InvalidRequest: the cursor is not one of this server's.
+        """
         ...
 
     async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:

@@ -147,6 +147,14 @@ class NeedleMetadata:
     sha256: bytes = b""
     """Digest of the data: 32 bytes, or empty when the writer did not say."""
     created_at_ms: int = 0
+    """When the needle was written."""
+    first_created_at_ms: int | None = None
+    """When the photo was uploaded for the first time, if it was brought here from another library."""
+
+    @property
+    def photo_created_at_ms(self) -> int:
+        """When the photo was uploaded, here or where it comes from."""
+        return self.created_at_ms if self.first_created_at_ms is None else self.first_created_at_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -581,6 +589,24 @@ class LinkPage:
     links: tuple[Link, ...]
     next_cursor: str | None
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenVerdict:
+    """What a person said of a pair, ``a`` < ``b``, whether any computation links the two or not."""
+
+    a: PhotoId
+    b: PhotoId
+    verdict: Verdict
+    created_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictPage:
+    """One page of all verdicts."""
+
+    verdicts: tuple[GivenVerdict, ...]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

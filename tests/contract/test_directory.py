@@ -815,6 +815,43 @@ async def test_every_change_has_its_event_in_order_without_gaps(directory, lease
     assert await directory.events(after=7, limit=10) == ()
 
 
+async def test_a_reader_may_want_some_kinds_of_events_only(directory, lease):
+    await fill(directory, lease, 3)
+    photos = [event.photo for event in await directory.events(after=0, limit=10)]
+    await directory.append_event(EventKind.LINKED, photos[0], {"links": []})
+    await directory.delete(photos[1])
+    for _ in range(2):
+        await directory.append_event(EventKind.LINKED, photos[0], {"links": []})
+
+    async def read(after: int, *kinds: EventKind, limit: int = 10) -> list[tuple[int, EventKind]]:
+        found = await directory.events(after=after, limit=limit, kinds=kinds)
+        return [(event.position, event.kind) for event in found]
+
+    uploaded, deleted, linked = EventKind.UPLOADED, EventKind.DELETED, EventKind.LINKED
+    # The last event of the log comes along, so that a reader knows how far it has got.
+    assert await read(0, deleted) == [(5, deleted), (7, linked)]
+    assert await read(0, uploaded, deleted, limit=4) == [
+        (1, uploaded),
+        (2, uploaded),
+        (3, uploaded),
+        (5, deleted),
+    ]
+    assert await read(0, uploaded, limit=2) == [(1, uploaded), (2, uploaded)]
+    assert await read(5, deleted) == [(7, linked)]
+    assert await read(6, linked) == [(7, linked)]
+    assert await read(7, linked) == []
+
+
+async def test_a_consumer_of_one_kind_gets_past_the_others(directory, lease):
+    await fill(directory, lease, 3)
+    source = LogEventSource(directory, consumer="c", kinds=[EventKind.DELETED])
+    (marker,) = await source.next(limit=10)
+    assert (marker.position, marker.kind) == (3, EventKind.UPLOADED)
+    await source.acknowledge(marker)
+    await source.close()
+    assert await directory.position("c") == 3
+
+
 async def test_a_reader_waits_for_the_next_event(directory, lease):
     waiting = asyncio.create_task(directory.events(after=0, limit=10, wait_seconds=20))
     await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ is. Killed at any moment, it goes on from the last event that it acknowledged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -45,6 +45,13 @@ HEARTBEAT_SECONDS: Final = 5.0
 
 SIMILARITY_CONSUMER: Final = "similarity"
 DELETES_CONSUMER: Final = "deletes"
+
+KINDS: Final[Mapping[str, tuple[EventKind, ...]]] = {
+    SIMILARITY_CONSUMER: (EventKind.UPLOADED, EventKind.DELETED),
+    RENDITIONS_CONSUMER: (EventKind.UPLOADED,),
+    DELETES_CONSUMER: (EventKind.DELETED,),
+}
+"""What each consumer has something to do for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -128,7 +135,7 @@ async def _renditions(orders: Orders, opened: Roles) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _consumer(opened: Roles, name: str, handler: Handler, *, loops: int = 1) -> AsyncIterator[None]:
     """A consumer of the event log, its handler called by ``loops`` loops at a time."""
-    source: EventSource = LogEventSource(opened.directory, consumer=name)
+    source: EventSource = LogEventSource(opened.directory, consumer=name, kinds=KINDS[name])
     if loops > 1:
         source = SharedSource(source)
     consumers = [EventConsumer(source, handler, name=name) for _ in range(loops)]

@@ -184,10 +184,19 @@ class DirectoryClient:
         position: int = (await self._post("/events", body))["position"]
         return position
 
-    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+    async def events(
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_seconds: float = 0.0,
+        kinds: Collection[EventKind] | None = None,
+    ) -> tuple[Event, ...]:
         """Events past ``after``, in order; the waiting is done by the directory."""
         waiting = min(wait_seconds, self._session.waiting_seconds_max)
-        query = {"after": after, "limit": limit, "wait_seconds": waiting}
+        query: dict[str, str | int | float] = {"after": after, "limit": limit, "wait_seconds": waiting}
+        if kinds is not None:
+            query["kinds"] = ",".join(sorted(kinds))
         return wire.EVENTS.validate_python((await self._get("/events", query))["events"])
 
     async def position(self, consumer: str) -> int:

@@ -215,11 +215,18 @@ class LocalDirectory:
         """Append to the event log; returns the position."""
         return await self._transactions.apply(self._append_event, log.NewEvent(kind, photo, dict(payload)))
 
-    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+    async def events(
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_seconds: float = 0.0,
+        kinds: Collection[EventKind] | None = None,
+    ) -> tuple[Event, ...]:
         """Events past ``after``, in order, waiting up to ``wait_seconds`` for the first."""
         if not 1 <= limit <= PAGE_EVENTS_MAX:
             raise InvalidRequest(f"Ask for 1 to {PAGE_EVENTS_MAX} events.", limit=PAGE_EVENTS_MAX)
-        what = log.Read(after, limit)
+        what = log.Read(after, limit, None if kinds is None else frozenset(kinds))
         return await self._waiting.until_some(
             lambda: self._database.read(lambda connection: log.read(connection, what)), wait_seconds
         )

@@ -33,6 +33,8 @@ class Read(NamedTuple):
 
     after: int
     limit: int
+    kinds: frozenset[EventKind] | None = None
+    """Only these, and the log's last one; None: all."""
 
 
 class Advance(NamedTuple):
@@ -69,6 +71,14 @@ _AFTER: Final = (
     .order_by(events.c.position)
     .limit(bindparam("limit"))
 )
+_OF_KINDS: Final = _AFTER.where(events.c.kind.in_(bindparam("kinds", expanding=True)))
+_LAST: Final = (
+    select(*EVENT_COLUMNS)
+    .select_from(EVENT_SOURCE)
+    .where(events.c.position > bindparam("after"))
+    .order_by(events.c.position.desc())
+    .limit(1)
+)
 _POSITION: Final = select(consumers.c.position).where(consumers.c.name == bindparam("consumer"))
 
 
@@ -89,9 +99,21 @@ def _payload_of(entry: NewEvent) -> str | None:
 
 def read(connection: Connection, what: Read) -> tuple[Event, ...]:
     """Events after a position, in order."""
-    rows = connection.execute(_AFTER, what._asdict()).all()
+    rows = _rows(connection, what)
     replicas = replicas_of(connection, {volume_of(PhotoId(row.photo)) for row in rows})
     return tuple(event_of(row, replicas) for row in rows)
+
+
+def _rows(connection: Connection, what: Read) -> Sequence[Row[Any]]:
+    window = {"after": what.after, "limit": what.limit}
+    if what.kinds is None:
+        return connection.execute(_AFTER, window).all()
+    rows = connection.execute(_OF_KINDS, {**window, "kinds": sorted(what.kinds)}).all()
+    if len(rows) == what.limit:
+        return rows
+    # Without it a reader would go through what lies behind its last event again and again.
+    behind = rows[-1].position if rows else what.after
+    return [*rows, *connection.execute(_LAST, {"after": behind})]
 
 
 def last_position(connection: Connection) -> int:

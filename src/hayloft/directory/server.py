@@ -493,9 +493,11 @@ def _add_events(app: FastAPI, directory: Directory) -> None:
         after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
         limit: Annotated[int, Query(ge=1, le=limits.PAGE_EVENTS_MAX)] = 1000,
         wait_seconds: Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)] = 0.0,
+        kinds: str | None = None,
     ) -> dict[str, Any]:
-        """Events past a position, in order, waiting for the first if asked to."""
-        found = await directory.events(after=after, limit=limit, wait_seconds=wait_seconds)
+        """Events past a position, in order, waiting for the first if asked to; of some kinds, if named."""
+        wanted = None if kinds is None else wire.kinds_from(kinds)
+        found = await directory.events(after=after, limit=limit, wait_seconds=wait_seconds, kinds=wanted)
         return {"events": wire.EVENTS.dump_python(found, mode="json")}
 
     @app.post("/events")

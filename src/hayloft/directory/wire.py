@@ -19,6 +19,7 @@ from hayloft.types import (
     Cookie,
     DirectoryStatistics,
     Event,
+    EventKind,
     KnownStore,
     Lease,
     NewPhoto,
@@ -184,6 +185,19 @@ def alternate_key_from(label: str) -> AlternateKey:
         names = ", ".join(known.label for known in AlternateKey)
         raise InvalidRequest(f"An alternate key is one of {names}.", alt_key=label)
     return key
+
+
+def kinds_from(names: str) -> frozenset[EventKind]:
+    """The kinds of events in a list with commas.
+
+    Raises:
+        InvalidRequest: one of them is none.
+    """
+    try:
+        return frozenset(EventKind(name) for name in names.split(",") if name)
+    except ValueError as error:
+        known = ", ".join(kind.value for kind in EventKind)
+        raise InvalidRequest(f"Events are of the kinds {known}.", kinds=names) from error
 
 
 def volume_from(name: str) -> VolumeId:

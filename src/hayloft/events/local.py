@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Collection
 from typing import Final
 
 from hayloft.clock import Clock, SystemClock
 from hayloft.errors import ShuttingDown, Unavailable
 from hayloft.roles import Directory
-from hayloft.types import Event
+from hayloft.types import Event, EventKind
 
 WAIT_SECONDS: Final = 2.0
 """How long the directory is asked to wait for news; parked events to be tried again are looked for as
@@ -34,12 +35,20 @@ class LogEventSource:
     """``roles.EventSource`` over a directory's log, for the consumer called ``consumer``.
 
     Use one object for each consumer: two with the same name would both get every event. Several loops may
-    share it; each event goes to one of them.
+    share it; each event goes to one of them. With ``kinds`` few events of others come along.
     """
 
-    def __init__(self, directory: Directory, *, consumer: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        consumer: str,
+        kinds: Collection[EventKind] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._directory = directory
         self._consumer = consumer
+        self._kinds = kinds
         self._clock = clock or SystemClock()
         self._read: int | None = None  # the last position handed out
         self._acknowledged = 0  # the last position written back
@@ -115,14 +124,18 @@ class LogEventSource:
     async def _look(self, limit: int) -> tuple[Event, ...]:
         if self._read is None:
             self._read = self._acknowledged = await self._directory.position(self._consumer)
-        found = await self._directory.events(after=self._read, limit=limit)
-        if found:
+        if found := await self._after(self._read, limit):
             return found
         await self._write()
         try:
-            return await self._directory.events(after=self._read, limit=limit, wait_seconds=WAIT_SECONDS)
+            return await self._after(self._read, limit, wait_seconds=WAIT_SECONDS)
         except ShuttingDown:
             return ()
+
+    async def _after(self, position: int, limit: int, *, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+        return await self._directory.events(
+            after=position, limit=limit, wait_seconds=wait_seconds, kinds=self._kinds
+        )
 
     async def _pass(self, event: Event) -> None:
         self._done.add(event.position)

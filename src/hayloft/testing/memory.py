@@ -33,6 +33,7 @@ from hayloft.types import (
     Event,
     EventKind,
     Existence,
+    GivenVerdict,
     GroupPage,
     Imported,
     KnownStore,
@@ -63,6 +64,7 @@ from hayloft.types import (
     StoreHealth,
     StoreId,
     Verdict,
+    VerdictPage,
     VolumeDigest,
     VolumeId,
     VolumeReport,
@@ -622,13 +624,23 @@ class MemoryDirectory:
         self._grown = asyncio.Event()
         return position
 
-    async def events(self, *, after: int, limit: int, wait_seconds: float = 0.0) -> tuple[Event, ...]:
+    async def events(
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_seconds: float = 0.0,
+        kinds: Collection[EventKind] | None = None,
+    ) -> tuple[Event, ...]:
         """Events past a position."""
         if wait_seconds and len(self._events) <= after:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
                     await self._grown.wait()
-        return tuple(self._events[after : after + limit])
+        past = self._events[after:]
+        found = [event for event in past if kinds is None or event.kind in kinds][:limit]
+        more = len(found) < limit and past and past[-1] not in found
+        return (*found, past[-1]) if more else tuple(found)
 
     async def position(self, consumer: str) -> int:
         """How far a consumer is."""
@@ -732,6 +744,7 @@ class MemorySimilarity:
     def __init__(self) -> None:
         self.neighbours: dict[PhotoId, tuple[Neighbour, ...]] = {}
         self._links: dict[tuple[PhotoId, PhotoId], Link] = {}
+        self._verdicts: dict[tuple[PhotoId, PhotoId], Verdict] = {}
 
     def add_link(self, link: Link) -> None:
         """Record a link."""
@@ -782,11 +795,24 @@ class MemorySimilarity:
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """A person's word on a pair."""
         pair = (min(a, b), max(a, b))
+        self._verdicts.pop(pair, None)
+        if verdict is not None:
+            self._verdicts[pair] = verdict
         link = self._links.get(pair)
         if link is None:
             return None
         self._links[pair] = replace(link, verdict=verdict)
         return self._links[pair]
+
+    async def verdicts(self, *, cursor: str | None, limit: int) -> VerdictPage:
+        """One page of what people said."""
+        start = _parse_cursor(cursor) if cursor else 0
+        said = [GivenVerdict(a=a, b=b, verdict=one) for (a, b), one in sorted(self._verdicts.items())]
+        more = start + limit < len(said)
+        return VerdictPage(
+            verdicts=tuple(said[start : start + limit]),
+            next_cursor=_cursor(start + limit) if more else None,
+        )
 
     async def groups(self, *, relation: Relation | None, cursor: str | None, limit: int) -> GroupPage:
         """One page of what is connected by links that say *the same*."""

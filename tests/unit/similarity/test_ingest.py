@@ -1,6 +1,7 @@
 """Photos in, links out: duplicates, copies, what cannot be decoded, and deletions at every moment."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from hayloft.errors import FormatTooNew, PhotoDeleted, PhotoNotFound, ReplicasFailed
+from hayloft.similarity import announcer
 from hayloft.similarity.fingerprint import Description
 from hayloft.similarity.ingest import Ingest
 from hayloft.similarity.local import LocalSimilarity
@@ -126,7 +128,33 @@ async def test_links_are_announced_once_each(world, similarity) -> None:
     await similarity.ingest(world.uploaded(2, sample("rocket.jpg")))
     ((kind, photo, payload),) = world.announced
     assert (kind, photo) == (EventKind.LINKED, 2)
-    assert payload == {"a": 1, "b": 2, "relation": "duplicate", "score": 1.0, "method": "sha256"}
+    link = {"a": 1, "b": 2, "relation": "duplicate", "score": 1.0, "method": "sha256"}
+    assert payload == {"links": [link]}
+
+
+async def test_all_links_that_a_photo_brings_are_one_event(world, similarity, monkeypatch) -> None:
+    monkeypatch.setattr(announcer, "BATCH", 3)
+    for photo in range(1, 6):
+        await similarity.ingest(world.uploaded(photo, sample("rocket.jpg")))
+    assert [photo for _, photo, _ in world.announced] == [2, 3, 4, 5]
+    assert all(told["links"] for _, _, told in world.announced)
+    pairs = [(link["a"], link["b"]) for _, _, told in world.announced for link in told["links"]]
+    assert len(pairs) == len(set(pairs))
+    # News of several photos at once, some of them too many for one batch.
+    world.announced.clear()
+    append = similarity._announcer._append_event
+
+    async def away(*_: object) -> int:
+        raise ReplicasFailed
+
+    similarity._announcer._append_event = away
+    for photo in range(6, 9):
+        with contextlib.suppress(ReplicasFailed):
+            await similarity.ingest(world.uploaded(photo, sample("rocket.jpg")))
+    similarity._announcer._append_event = append
+    await similarity._announcer.announce()
+    said = [photo for _, photo, _ in world.announced]
+    assert said == [6, 7, 8]
 
 
 async def test_a_link_whose_news_was_lost_is_announced_later(world, similarity) -> None:

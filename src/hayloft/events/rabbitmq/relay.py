@@ -3,7 +3,7 @@
 It is one more consumer of the log: an event counts as dealt with when the broker has confirmed it, so a
 broker that is away, or a relay that dies, delays events and loses none. Queues named in ``queues`` are
 declared before the first event goes out, because an exchange drops what no queue asks for. Run one relay
-for a directory; a second one would only publish everything twice.
+for a directory, beside its primary; a second one would only publish everything twice.
 """
 
 from __future__ import annotations
@@ -42,6 +42,17 @@ PAUSE_SECONDS_MAX: Final = 5.0
 QUEUES: Final[Mapping[str, tuple[EventKind, ...]]] = {SIMILARITY_QUEUE: (EventKind.UPLOADED,)}
 
 _log = structlog.get_logger(__name__)
+
+
+async def relay(
+    directory: Directory, url: str, *, queues: Mapping[str, tuple[EventKind, ...]] = QUEUES
+) -> None:
+    """Publish a directory's log to the broker at ``url`` until cancelled; reconnects for ever."""
+    publisher = OutboxRelay(directory, url, queues=queues)
+    try:
+        await publisher.run()
+    finally:
+        await publisher.close()
 
 
 class OutboxRelay:
