@@ -43,6 +43,7 @@ DATA_BYTES_MAX: Final = (1 << 32) - 1 - HEADER.size - FOOTER.size - limits.METAD
 """So that a whole record's size fits the index's 32 bits."""
 
 _METADATA: Final = struct.Struct("<qBBH")
+_FIRST_CREATED: Final = struct.Struct("<q")
 """Creation time, digest size, media type size, name size."""
 _TOMBSTONE: Final = struct.Struct("<QQ")
 """Slot, and the index entry that its deletion ends."""
@@ -154,7 +155,9 @@ def encode_metadata(metadata: NeedleMetadata) -> bytes:
     if len(name) > limits.NAME_BYTES_MAX or len(media_type) > 255 or len(metadata.sha256) > 255:
         raise InvalidRequest(f"A photo's name has at most {limits.NAME_BYTES_MAX} bytes in UTF-8.")
     sizes = (len(metadata.sha256), len(media_type), len(name))
-    return _METADATA.pack(metadata.created_at_ms, *sizes) + metadata.sha256 + media_type + name
+    first = metadata.first_created_at_ms
+    imported = b"" if first is None else _FIRST_CREATED.pack(first)
+    return _METADATA.pack(metadata.created_at_ms, *sizes) + metadata.sha256 + media_type + name + imported
 
 
 def decode_metadata(block: bytes) -> NeedleMetadata:
@@ -170,13 +173,16 @@ def decode_metadata(block: bytes) -> NeedleMetadata:
     created_at_ms, digest, media_type, name = _METADATA.unpack_from(block)
     type_at = _METADATA.size + digest
     name_at = type_at + media_type
-    if name_at + name > len(block):
+    end = name_at + name
+    if end > len(block):
         raise NeedleCorrupt("The metadata block is shorter than it says.")
+    imported = len(block) - end >= _FIRST_CREATED.size
     return NeedleMetadata(
         media_type=block[type_at:name_at].decode("utf-8", "surrogateescape"),
-        name=block[name_at : name_at + name].decode("utf-8", "surrogateescape"),
+        name=block[name_at:end].decode("utf-8", "surrogateescape"),
         sha256=block[_METADATA.size : type_at],
         created_at_ms=created_at_ms,
+        first_created_at_ms=_FIRST_CREATED.unpack_from(block, end)[0] if imported else None,
     )
 
 

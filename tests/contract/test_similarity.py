@@ -5,7 +5,7 @@ What is promised in ``roles.Similarity`` is asked of all; what only the wire pro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,19 @@ from similarity_samples import DISGUISES, World, pixels, sample
 ASTRONAUT, SMALLER, TWIN, COFFEE, JUNK, GONE, UNKNOWN = (PhotoId(i) for i in range(11, 18))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One suite over every kind."""
+    if "similarity" in metafunc.fixturenames:
+        metafunc.parametrize("kind", KINDS, indirect=True)
+
+
 def typed(local: LocalSimilarity, client: SimilarityClient, memory: MemorySimilarity) -> list[Similarity]:
     """Never called: has the type checker compare every implementation with the protocol."""
     return [local, client, memory]
 
 
-async def filled(world: World, folder: Path) -> LocalSimilarity:
-    local = await world.open(folder, embedder=BuiltinEmbedder())
+async def filled(world: World, folder: Path, url: str | None) -> LocalSimilarity:
+    local = await world.open(folder, url=url, embedder=BuiltinEmbedder())
     await local.ingest(world.uploaded(ASTRONAUT, sample("astronaut.png")))
     await local.ingest(world.uploaded(SMALLER, DISGUISES["half"](pixels("astronaut.png"))))
     await local.ingest(world.uploaded(TWIN, sample("astronaut.png")))
@@ -54,21 +60,34 @@ async def world() -> World:
     return World()
 
 
+KINDS = ("local", "postgres", "tcp", "unix")
+
+
 @pytest.fixture
-async def local(world: World, tmp_path: Path) -> AsyncIterator[LocalSimilarity]:
-    opened = await filled(world, tmp_path)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which similarity; chosen by the fixture of that name."""
+    return getattr(request, "param", "local")
+
+
+@pytest.fixture
+def url(kind: str, postgres_database: Callable[[], str]) -> str | None:
+    """Where its database is, if not in a file. The directory's tables are there, too."""
+    return postgres_database() if kind == "postgres" else None
+
+
+@pytest.fixture
+async def local(world: World, tmp_path: Path, url: str | None) -> AsyncIterator[LocalSimilarity]:
+    opened = await filled(world, tmp_path, url)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=["local", "tcp", "unix"])
-async def similarity(
-    request: pytest.FixtureRequest, local: LocalSimilarity, tmp_path: Path
-) -> AsyncIterator[Similarity]:
-    if request.param == "local":
+@pytest.fixture
+async def similarity(kind: str, local: LocalSimilarity, tmp_path: Path) -> AsyncIterator[Similarity]:
+    if kind in ("local", "postgres"):
         yield local
         return
-    uds = tmp_path / "s.sock" if request.param == "unix" else None
+    uds = tmp_path / "s.sock" if kind == "unix" else None
     async with AppServer(application(local), uds=uds) as server:
         client = SimilarityClient(server.url, uds=uds)
         yield client
@@ -169,7 +188,19 @@ async def test_verdicts(similarity: Similarity) -> None:
     link = await similarity.set_verdict(ASTRONAUT, COFFEE, Verdict.SAME)
     assert link is not None
     assert (await similarity.group_of(COFFEE)).photos == (ASTRONAUT, TWIN, COFFEE)
+    page = await similarity.verdicts(cursor=None, limit=1)
+    assert [(one.a, one.b, one.verdict) for one in page.verdicts] == [
+        (ASTRONAUT, SMALLER, Verdict.DIFFERENT)
+    ]
+    page = await similarity.verdicts(cursor=page.next_cursor, limit=1)
+    assert [(one.a, one.b, one.verdict) for one in page.verdicts] == [(ASTRONAUT, COFFEE, Verdict.SAME)]
+    assert page.next_cursor is None
     assert await similarity.set_verdict(ASTRONAUT, COFFEE, None) is None
+    # Said of a pair that nothing links: there is no link to show it, and it counts all the same.
+    assert await similarity.set_verdict(ASTRONAUT, COFFEE, Verdict.DIFFERENT) is None
+    assert len((await similarity.verdicts(cursor=None, limit=10)).verdicts) == 2
+    with pytest.raises(InvalidRequest):
+        await similarity.verdicts(cursor="4.x", limit=10)
     with pytest.raises(InvalidRequest):
         await similarity.set_verdict(COFFEE, COFFEE, Verdict.SAME)
 

@@ -30,6 +30,7 @@ class Kept:
     data: bytes
     name: str
     deleted: bool = False
+    created_at: str = CREATED_AT
     cookie: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -52,6 +53,7 @@ class GatewayDouble:
         self.uploads_in_flight = self.uploads_in_flight_max = 0
         self.ranges = True
         self.verdicts: dict[tuple[int, int], str | None] = {}
+        self.parked: list[dict] = []
         self.url = ""
         app = web.Application(client_max_size=1 << 30, middlewares=[self._front])
         app.add_routes(
@@ -65,6 +67,9 @@ class GatewayDouble:
                 web.get("/photos", self._list),
                 web.post("/photos/known", self._known),
                 web.get("/links", self._links),
+                web.get("/verdicts", self._verdicts),
+                web.get("/events/parked", self._parked),
+                web.post("/events/parked/retry", self._retry_parked),
                 web.put("/links/{a}/{b}/verdict", self._verdict),
                 web.get("/stats", self._stats),
                 web.get("/health", self._health),
@@ -119,6 +124,7 @@ class GatewayDouble:
             return web.json_response(self._told(self.photos[self.keys[key]], repeated=True), status=201)
         first = self._first(hashlib.sha256(data).hexdigest())
         kept = self.keep(data, request.query.get("name", ""))
+        kept.created_at = request.query.get("created_at", CREATED_AT)
         if key:
             self.keys[key] = kept.id
         return web.json_response(self._told(kept, duplicate_of=first), status=201)
@@ -169,6 +175,14 @@ class GatewayDouble:
         found = {digest: self._first(digest) for digest in wanted}
         return web.json_response({"known": {digest: photo for digest, photo in found.items() if photo}})
 
+    async def _verdicts(self, _request: web.Request) -> web.Response:
+        said = [
+            {"a": a, "b": b, "verdict": verdict, "created_at": CREATED_AT}
+            for (a, b), verdict in self.verdicts.items()
+            if verdict
+        ]
+        return web.json_response({"verdicts": said, "next_cursor": None})
+
     async def _links(self, request: web.Request) -> web.Response:
         links = [self._link(a, b) for a, b in self.verdicts]
         return web.json_response({"links": links, "next_cursor": None, "total": len(links)})
@@ -194,6 +208,21 @@ class GatewayDouble:
         held = {"photos": len(active), "deleted": len(self.photos) - len(active), "volumes": 1}
         held |= {"bytes": sum(len(kept.data) for kept in active), "writable_volumes": 1, "last_event": 0}
         return web.json_response({"directory": held, "stores": [], "similarity": None})
+
+    async def _parked(self, request: web.Request) -> web.Response:
+        found = [one for one in self.parked if one["consumer"] == request.query["consumer"]]
+        return web.json_response({"parked": found})
+
+    async def _retry_parked(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        due = [
+            one
+            for one in self.parked
+            if one["consumer"] == asked["consumer"] and asked["position"] in (None, one["position"])
+        ]
+        for one in due:
+            one["due"] = True
+        return web.json_response({"retried": len(due)})
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "service": "gateway", "version": "9.9.9"})
@@ -225,7 +254,7 @@ class GatewayDouble:
             "height": 2,
             "sha256": kept.sha256,
             "name": kept.name,
-            "created_at": CREATED_AT,
+            "created_at": kept.created_at,
             **more,
         }
 

@@ -176,20 +176,6 @@ def test_an_upload_that_was_cut_off_is_finished_by_running_it_again(hayloft, ser
     assert len(listed) == len({told["sha256"] for told in listed}) == 150
 
 
-def test_a_library_goes_round(hayloft, folder, tmp_path):
-    hayloft("put", folder)
-    hayloft("put", "--again", folder / "astronaut.png")
-    before = [(told["name"], told["sha256"]) for told in lines(hayloft("ls", "--json", "--oldest"))]
-    assert len(before) == 6
-    hayloft("export", "out")
-    assert "6 already there" in hayloft("export", "--check", "out").err
-    hayloft("rm", "--yes", *(told["photo_id"] for told in lines(hayloft("ls", "--json"))))
-    assert "6 photos uploaded" in hayloft("import", "out").err
-    after = [(told["name"], told["sha256"]) for told in lines(hayloft("ls", "--json"))]
-    assert sorted(after) == sorted(before)
-    assert "6 already there" in hayloft("import", "out").err
-
-
 def test_what_is_refused_is_told_and_stops_nothing(hayloft, folder):
     whole = PHOTOS[3].read_bytes()
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])

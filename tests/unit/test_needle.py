@@ -32,6 +32,7 @@ metadata = st.builds(
     name=st.text(max_size=60),
     sha256=st.sampled_from([b"", bytes(range(32))]),
     created_at_ms=st.integers(0, 1 << 50),
+    first_created_at_ms=st.none() | st.integers(0, 1 << 50),
 )
 
 

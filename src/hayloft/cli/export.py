@@ -167,9 +167,9 @@ def _is_free_for(photo: Photo) -> Callable[[Path], bool]:
 
 
 def _save_verdicts(client: Client, folder: Path) -> int:
-    said = (link for link in client.all_links() if link.verdict is not None)
+    said = client.verdicts()
     return write_verdicts(
-        folder, (SavedVerdict(a=link.a, b=link.b, verdict=str(link.verdict)) for link in said)
+        folder, (SavedVerdict(a=one.a, b=one.b, verdict=str(one.verdict)) for one in said)
     )
 
 

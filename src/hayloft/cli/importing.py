@@ -1,7 +1,7 @@
 """``hayloft import``: a folder that ``hayloft export`` wrote, back into a library, resumable.
 
-Every file is compared with the manifest before it is sent. Photos keep their names, and photos with the
-same bytes stay as many as they were; their ids and upload times are new. Verdicts follow their photos.
+Every file is compared with the manifest before it is sent. Photos keep their names and upload times, and
+photos with the same bytes stay as many as they were; their ids are new. Verdicts follow their photos.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def import_folder(
     api_key: ApiKey = None,
     as_json: Json = False,
 ) -> None:
-    """Upload a folder that hayloft export wrote, with its names and verdicts. Running it again is safe."""
+    """Upload a folder that hayloft export wrote, with its names, upload times and verdicts.
+
+    Running it again is safe. Photos have other ids than before.
+    """
     from hayloft.cli.tally import Tally
     from hayloft.client import AsyncClient, FolderUpload
 
@@ -58,6 +61,7 @@ def import_folder(
 def _files(folder: Path, entries: list[Entry]) -> Iterator[Found]:
     """The files to upload. Contents that several photos share get keys, so that they stay several."""
     from hayloft.client import Found
+    from hayloft.client.answers import parse_time
 
     copies = Counter(entry.sha256 for entry in entries)
     for entry in entries:
@@ -67,6 +71,7 @@ def _files(folder: Path, entries: list[Entry]) -> Iterator[Found]:
             name=entry.name,
             sha256=entry.sha256,
             idempotency_key=_key(entry) if copies[entry.sha256] > 1 else None,
+            created_at=parse_time(entry.created_at) if entry.created_at else None,
         )
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
@@ -143,7 +144,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _entry(line: str, path: Path, number: int) -> Entry:
     entry = _parsed(Entry, line, path, number)
     # A manifest may come from anywhere: its files must lie beside it.
-    if "/" in entry.file or entry.file in ("", ".", ".."):
+    if "/" in entry.file or entry.file in ("", ".", "..") or not _is_time(entry.created_at):
         raise _damaged(path, number)
     return entry
 
@@ -153,6 +154,13 @@ def _parsed(kind: type[T], line: str, path: Path, number: int) -> T:
         return kind(**json.loads(line))
     except (ValueError, TypeError):
         raise _damaged(path, number) from None
+
+
+def _is_time(text: object) -> bool:
+    try:
+        return text == "" or datetime.fromisoformat(str(text)).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _damaged(path: Path, number: int) -> Complaint:

@@ -89,15 +89,20 @@ async def _watch(run: FolderUpload, tally: Tally) -> None:
     console = error_console()
     with transfer_progress(console) as progress, _stoppable(run, tally, console):
         task = progress.add_task("Uploading", total=None, files="looking at the files")
+
+        def show() -> None:
+            progress.update(
+                task,
+                completed=run.bytes_done,
+                total=max(run.bytes_found, 1),
+                files=f"{tally.done:,}/{run.files_found:,}{'' if run.walked else '+'} files",
+            )
+
+        run.on_progress = show
         try:
             async for result in run:
                 tally.count(result)
-                progress.update(
-                    task,
-                    advance=result.size,
-                    total=max(run.bytes_found, 1),
-                    files=f"{tally.done:,}/{run.files_found:,}{'' if run.walked else '+'} files",
-                )
+                show()
         finally:
             tally.files_found = run.files_found
 

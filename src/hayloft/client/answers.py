@@ -18,8 +18,12 @@ from typing import Any, Final, Generic, TypeVar
 from hayloft.types import (
     AlternateKey,
     DirectoryStatistics,
+    Event,
+    EventKind,
+    GivenVerdict,
     Link,
     Neighbour,
+    ParkedEvent,
     PhotoDetails,
     PhotoId,
     PhotoStatus,
@@ -202,6 +206,25 @@ def links_of(told: Mapping[str, Any]) -> tuple[Link, ...]:
 def neighbours_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:
     """The photos near another one, nearest first."""
     return tuple(_neighbour_from(near) for near in told["similar"])
+
+
+def parked_from(told: Mapping[str, Any]) -> tuple[ParkedEvent, ...]:
+    """Events that were given up; when they happened is not told."""
+    return tuple(
+        ParkedEvent(
+            event=Event(
+                position=int(one["position"]),
+                kind=EventKind(one["kind"]),
+                photo=PhotoId(int(one["photo_id"])),
+                at_ms=0,
+            ),
+            reason=str(one["reason"]),
+            times=int(one["times"]),
+            parked_at_ms=_milliseconds(parse_time(one["parked_at"])),
+            due=bool(one["due"]),
+        )
+        for one in told["parked"]
+    )
 
 
 def found_from(told: Mapping[str, Any]) -> tuple[Neighbour, ...]:

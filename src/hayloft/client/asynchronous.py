@@ -21,10 +21,20 @@ from hayloft.client.answers import Deletion, Health, Page, Photo, Statistics, Up
 from hayloft.client.folders import PARALLEL, FolderUpload, PutResult
 from hayloft.client.reading import PhotoStream
 from hayloft.client.reference import PhotoLike, parse_reference
-from hayloft.client.sources import PhotoSource, Source, media_type_of, source_of
+from hayloft.client.sources import PhotoSource, Progress, Source, media_type_of, source_of
 from hayloft.client.transport import Patience, Transport
 from hayloft.client.walking import Walk
-from hayloft.types import Link, Neighbour, PhotoId, PhotoStatus, Relation, Verdict
+from hayloft.types import (
+    GivenVerdict,
+    Link,
+    Neighbour,
+    ParkedEvent,
+    PhotoId,
+    PhotoStatus,
+    Relation,
+    SimilarityStatus,
+    Verdict,
+)
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 CONNECTIONS_MAX: Final = 32
@@ -77,23 +87,36 @@ class AsyncClient:
     # Writing -------------------------------------------------------------------------------------
 
     async def put(
-        self, photo: PhotoSource, *, name: str | None = None, idempotency_key: str | None = None
+        self,
+        photo: PhotoSource,
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        created_at: datetime | None = None,
+        on_progress: Progress | None = None,
     ) -> UploadedPhoto:
         """Upload one photo: a path, bytes, or a file object. It is on stable storage on return.
 
         ``name`` is the file name to remember, by default that of the file. With an ``idempotency_key``
         of the caller's, an upload repeated by another run of the program makes no second photo either.
+        ``created_at`` is when it was uploaded to the library that it is brought from. ``on_progress`` is
+        told how many bytes are on their way; it starts again at 0 when the photo has to be sent again.
 
         Raises:
+            InvalidRequest: ``created_at`` is yet to come, or before 1970.
             OSError: the file cannot be read.
             UnsupportedMedia, Truncated, EmptyUpload, UploadTooLarge, ImageTooLarge: the server refuses it.
             StorageFull, Unavailable: the server cannot take it now.
         """
-        source = await source_of(photo, name)
+        source = await source_of(photo, name, on_progress=on_progress)
+        query = {
+            "name": source.name or None,
+            "created_at": None if created_at is None else answers.format_time(created_at),
+        }
         answer = await self._transport.request(
             "POST",
             "/upload",
-            query={"name": source.name} if source.name else None,
+            query=_given(query),
             body=source,
             headers={
                 "Content-Type": media_type_of(source.name),
@@ -327,6 +350,43 @@ class AsyncClient:
         query = {"relation": _relation(relation), "limit": limit, "cursor": cursor}
         answer = await self._transport.request("GET", "/links", query=_given(query))
         return answer.told(answers.link_page_from)
+
+    async def similarity_status(self) -> SimilarityStatus:
+        """How far linking has got, and what says which photos look alike.
+
+        Raises:
+            RoleUnavailable: photos are not linked there.
+        """
+        answer = await self._transport.request("GET", "/similarity/status")
+        return answer.told(answers.similarity_from)
+
+    async def rebuild_similarity(self) -> SimilarityStatus:
+        """Have the indexes of links made anew, in the background; the status says how far that is."""
+        answer = await self._transport.request("POST", "/similarity/rebuild")
+        return answer.told(answers.similarity_from)
+
+    async def verdicts(self, *, page_size: int = 500) -> AsyncGenerator[GivenVerdict, None]:
+        """What people said of pairs of photos, page after page, whether the two are linked or not."""
+        cursor: str | None = None
+        while True:
+            query = _given({"limit": page_size, "cursor": cursor})
+            answer = await self._transport.request("GET", "/verdicts", query=query)
+            page, cursor = answer.told(answers.verdicts_page_from)
+            for verdict in page:
+                yield verdict
+            if cursor is None:
+                return
+
+    async def parked_events(self, consumer: str = "similarity") -> tuple[ParkedEvent, ...]:
+        """What one of the server's consumers of events gave up after repeated failures, oldest first."""
+        answer = await self._transport.request("GET", "/events/parked", query={"consumer": consumer})
+        return answer.told(answers.parked_from)
+
+    async def retry_parked(self, consumer: str = "similarity", position: int | None = None) -> int:
+        """Have one parked event, or all of a consumer's, delivered once more; how many there are."""
+        body = {"consumer": consumer, "position": position}
+        answer = await self._transport.request("POST", "/events/parked/retry", document=body)
+        return answer.told(lambda told: int(told["retried"]))
 
     # The server ----------------------------------------------------------------------------------
 

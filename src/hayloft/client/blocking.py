@@ -22,9 +22,19 @@ from hayloft.client.asynchronous import CONNECTIONS_MAX, DEFAULT_URL, AsyncClien
 from hayloft.client.folders import PARALLEL, PutResult
 from hayloft.client.reading import PhotoStream
 from hayloft.client.reference import PhotoLike
-from hayloft.client.sources import PhotoSource
+from hayloft.client.sources import PhotoSource, Progress
 from hayloft.client.transport import Patience
-from hayloft.types import Link, Neighbour, PhotoId, PhotoStatus, Relation, Verdict
+from hayloft.types import (
+    GivenVerdict,
+    Link,
+    Neighbour,
+    ParkedEvent,
+    PhotoId,
+    PhotoStatus,
+    Relation,
+    SimilarityStatus,
+    Verdict,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,10 +84,26 @@ class Client:
         self._finalizer()
 
     def put(
-        self, photo: PhotoSource, *, name: str | None = None, idempotency_key: str | None = None
+        self,
+        photo: PhotoSource,
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        created_at: datetime | None = None,
+        on_progress: Progress | None = None,
     ) -> UploadedPhoto:
-        """Upload one photo: a path, bytes, or a file object. See ``AsyncClient.put``."""
-        return self._run(self._client.put, photo, name=name, idempotency_key=idempotency_key)
+        """Upload one photo: a path, bytes, or a file object. See ``AsyncClient.put``.
+
+        ``on_progress`` is called in the client's own thread.
+        """
+        return self._run(
+            self._client.put,
+            photo,
+            name=name,
+            idempotency_key=idempotency_key,
+            created_at=created_at,
+            on_progress=on_progress,
+        )
 
     def put_folder(
         self,
@@ -206,6 +232,26 @@ class Client:
     ) -> Page[Link]:
         """One page of all links, and how many there are in all. See ``AsyncClient.links_page``."""
         return self._run(self._client.links_page, relation=relation, limit=limit, cursor=cursor)
+
+    def similarity_status(self) -> SimilarityStatus:
+        """How far linking has got. See ``AsyncClient.similarity_status``."""
+        return self._run(self._client.similarity_status)
+
+    def rebuild_similarity(self) -> SimilarityStatus:
+        """Have the indexes of links made anew. See ``AsyncClient.rebuild_similarity``."""
+        return self._run(self._client.rebuild_similarity)
+
+    def verdicts(self, *, page_size: int = 500) -> Iterator[GivenVerdict]:
+        """What people said of pairs of photos. See ``AsyncClient.verdicts``."""
+        return self._iterate(self._client.verdicts(page_size=page_size))
+
+    def parked_events(self, consumer: str = "similarity") -> tuple[ParkedEvent, ...]:
+        """What a consumer of events gave up. See ``AsyncClient.parked_events``."""
+        return self._run(self._client.parked_events, consumer)
+
+    def retry_parked(self, consumer: str = "similarity", position: int | None = None) -> int:
+        """Have parked events delivered once more. See ``AsyncClient.retry_parked``."""
+        return self._run(self._client.retry_parked, consumer, position)
 
     def stats(self) -> Statistics:
         """What the server holds, and how far linking has got. See ``AsyncClient.stats``."""

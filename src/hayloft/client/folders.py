@@ -9,8 +9,9 @@ however often it lies in the folder, so that the outcome does not depend on inte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Final, Protocol, Self
 
 from hayloft import errors
 from hayloft.client.answers import Photo, UploadedPhoto
-from hayloft.client.sources import digest_file
+from hayloft.client.sources import Progress, digest_file
 from hayloft.client.transport import ServerUnreachable
 from hayloft.client.walking import Found
 from hayloft.errors import HayloftError
@@ -89,7 +90,13 @@ class Uploader(Protocol):
     """What uploading a folder takes of a client."""
 
     async def put(
-        self, photo: Path, *, name: str | None, idempotency_key: str | None = None
+        self,
+        photo: Path,
+        *,
+        name: str | None,
+        idempotency_key: str | None = None,
+        created_at: datetime | None = None,
+        on_progress: Progress | None = None,
     ) -> UploadedPhoto:
         """Upload one file."""
         ...
@@ -107,8 +114,9 @@ class FolderUpload:
     """One run over many files, such as a ``Walk``: a context, and inside it an iterator of results.
 
     ``files_found`` and ``bytes_found`` grow while the files are still being found (``walked`` says when
-    that is over), for a progress display. ``stop`` ends the run early and in good order. With ``again``,
-    contents that the server has already are uploaded nevertheless.
+    that is over), and ``bytes_done`` while they are dealt with, for a progress display: ``on_progress`` is
+    called when that has changed. ``stop`` ends the run early and in good order. With ``again``, contents
+    that the server has already are uploaded nevertheless.
     """
 
     def __init__(
@@ -123,6 +131,9 @@ class FolderUpload:
         self._files = iter(files)
         self._parallel = parallel
         self._again = again
+        self.on_progress: Callable[[], None] = lambda: None
+        self._bytes_settled = 0
+        self._bytes_in_flight: dict[Path, int] = {}
         self._seen: dict[bytes, Path] = {}
         self._candidates: asyncio.Queue[_Candidate | None] = asyncio.Queue(BATCH_MAX)
         self._results: asyncio.Queue[PutResult | BaseException | None] = asyncio.Queue(BATCH_MAX)
@@ -131,6 +142,11 @@ class FolderUpload:
         self.files_found = 0
         self.bytes_found = 0
         self.walked = False
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of files that are done with, and those of the others that are on their way."""
+        return self._bytes_settled + sum(self._bytes_in_flight.values())
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -244,13 +260,26 @@ class FolderUpload:
             await self._tell(candidate, outcome, photo=photo.id, uploaded=photo)
 
     async def _put_once(self, found: Found) -> UploadedPhoto:
-        photo = await self._client.put(found.path, name=found.name, idempotency_key=found.idempotency_key)
+        photo = await self._send(found, found.idempotency_key)
         if not (photo.repeated and found.idempotency_key):
             return photo
         if (await self._client.info(photo.id)).status is PhotoStatus.ACTIVE:
             return photo
         # The photo that this key once made was deleted since: only a key of its own brings it back.
-        return await self._client.put(found.path, name=found.name)
+        return await self._send(found, None)
+
+    async def _send(self, found: Found, key: str | None) -> UploadedPhoto:
+        def on_progress(sent: int) -> None:
+            self._bytes_in_flight[found.path] = sent
+            self.on_progress()
+
+        return await self._client.put(
+            found.path,
+            name=found.name,
+            idempotency_key=key,
+            created_at=found.created_at,
+            on_progress=on_progress,
+        )
 
     async def _tell(
         self,
@@ -261,7 +290,7 @@ class FolderUpload:
         uploaded: UploadedPhoto | None = None,
         same_as: Path | None = None,
     ) -> None:
-        await self._results.put(
+        await self._settle(
             PutResult(
                 path=candidate.found.path,
                 size=candidate.size,
@@ -273,9 +302,13 @@ class FolderUpload:
         )
 
     async def _fail(self, found: Found, error: HayloftError | OSError) -> None:
-        await self._results.put(
-            PutResult(path=found.path, size=found.size, outcome=Outcome.FAILED, error=error)
-        )
+        await self._settle(PutResult(path=found.path, size=found.size, outcome=Outcome.FAILED, error=error))
+
+    async def _settle(self, result: PutResult) -> None:
+        self._bytes_in_flight.pop(result.path, None)
+        self._bytes_settled += result.size
+        self.on_progress()
+        await self._results.put(result)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -12,7 +12,7 @@ import io
 import mimetypes
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,6 +27,12 @@ WHOLE_BYTES_MAX: Final = 4 * MIB
 """Files up to this size are read in one go; larger ones are streamed, to bound memory."""
 
 CHUNK_BYTES: Final = MIB
+
+WATCHED_BYTES: Final = 128 * 1024
+"""Piece after which a watched source tells how far it is."""
+
+Progress = Callable[[int], None]
+"""Is told how many bytes of a photo are on their way; from 0 again when it has to be sent once more."""
 
 
 class FileSource:
@@ -98,15 +104,63 @@ class BytesSource:
         return self._data
 
 
-Source = FileSource | BytesSource
+class WatchedSource:
+    """Another source's bytes, in small pieces, with word of how many have been handed out."""
+
+    def __init__(self, source: FileSource | BytesSource, on_progress: Progress) -> None:
+        self.name = source.name
+        self._source = source
+        self._on_progress = on_progress
+
+    @property
+    def failure(self) -> OSError | None:
+        """What went wrong with the last reading."""
+        return self._source.failure
+
+    @property
+    def sha256(self) -> str:
+        """Of what the last reading handed out, in hexadecimal digits."""
+        return self._source.sha256
+
+    async def open(self) -> bytes | Chunks:
+        """The bytes, from the start."""
+        self._on_progress(0)
+        body = await self._source.open()
+        if isinstance(body, Chunks):
+            return Chunks(size=body.size, chunks=self._told(body.chunks))
+        return Chunks(size=len(body), chunks=self._told(_one(body))) if body else body
+
+    async def _told(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        sent = 0
+        async for chunk in chunks:
+            for start in range(0, len(chunk), WATCHED_BYTES):
+                piece = chunk[start : start + WATCHED_BYTES]
+                yield piece
+                # The next piece is asked for when the connection has room for it again.
+                sent += len(piece)
+                self._on_progress(sent)
 
 
-async def source_of(photo: PhotoSource, name: str | None = None) -> Source:
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+
+
+Source = FileSource | BytesSource | WatchedSource
+
+
+async def source_of(
+    photo: PhotoSource, name: str | None = None, *, on_progress: Progress | None = None
+) -> Source:
     """The source that ``photo`` stands for. A file object is read to its end, into memory.
 
     Raises:
         OSError: it cannot be read.
     """
+    source = await _source_of(photo, name)
+    return source if on_progress is None else WatchedSource(source, on_progress)
+
+
+async def _source_of(photo: PhotoSource, name: str | None) -> FileSource | BytesSource:
     if isinstance(photo, bytes | bytearray | memoryview):
         return BytesSource(bytes(photo), name or "")
     if isinstance(photo, str | os.PathLike):

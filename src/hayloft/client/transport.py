@@ -43,8 +43,10 @@ class Chunks:
 class Body(Protocol):
     """Bytes to send, read afresh for every attempt."""
 
-    failure: OSError | None
-    """What went wrong with the last reading on this side, so that the server is not blamed for it."""
+    @property
+    def failure(self) -> OSError | None:
+        """What went wrong with the last reading on this side, so that the server is not blamed for it."""
+        ...
 
     async def open(self) -> bytes | Chunks:
         """The bytes, from the start."""

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 
@@ -27,6 +28,8 @@ class Found:
     """What its bytes must be, where that is known from elsewhere."""
     idempotency_key: str | None = None
     """Makes it a photo of its own, once, even if others have the same bytes."""
+    created_at: datetime | None = None
+    """When it was uploaded to the library that it is brought from, if it is."""
 
 
 class Walk:

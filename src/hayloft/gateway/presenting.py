@@ -14,6 +14,7 @@ from hayloft.errors import HayloftError
 from hayloft.gateway.upload import Kept
 from hayloft.types import (
     DirectoryStatistics,
+    GivenVerdict,
     Link,
     Neighbour,
     ParkedEvent,
@@ -157,6 +158,16 @@ def _link(link: Link) -> Json:
     }
 
 
+def verdict(given: GivenVerdict) -> Json:
+    """A person's word on a pair."""
+    return {
+        "a": given.a,
+        "b": given.b,
+        "verdict": given.verdict.value,
+        "created_at": time_text(given.created_at_ms),
+    }
+
+
 def neighbour(found: Neighbour) -> Json:
     """A similar photo."""
     return {
@@ -226,6 +237,7 @@ def store(health: StoreHealth) -> Json:
                 "size_bytes": state.size_bytes,
                 "sealed": state.sealed,
                 "corrupt": state.corrupt,
+                "live_bytes": state.live_bytes,
             }
             for state in health.volumes
         ],

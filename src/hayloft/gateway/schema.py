@@ -201,6 +201,22 @@ class GroupList(BaseModel):
     total: int
 
 
+class VerdictInfo(BaseModel):
+    """What a person said of a pair."""
+
+    a: int
+    b: int
+    verdict: Verdict
+    created_at: str
+
+
+class VerdictList(BaseModel):
+    """One page of verdicts."""
+
+    verdicts: list[VerdictInfo]
+    next_cursor: str | None
+
+
 class VerdictQuestion(BaseModel):
     """A person's word on a pair; null takes it back."""
 

@@ -16,6 +16,7 @@ from hayloft import limits
 from hayloft.errors import HayloftError, InvalidRequest, Overloaded, ShuttingDown
 from hayloft.gateway import names, presenting
 from hayloft.gateway.gateway import Gateway
+from hayloft.gateway.moments import moment_ms
 from hayloft.gateway.receiving import Body, Received, files, form_of
 from hayloft.gateway.upload import Kept
 from hayloft.types import AlternateKey
@@ -38,6 +39,7 @@ class Submission:
         self._base = presenting.base_url(gateway.settings.public_url, scope["scheme"], headers)
         self._alternate_key = _alternate_key(query.get("alt_key", ["orig"])[-1])
         self._idempotency_key = _idempotency_key(headers)
+        self._first_created_at_ms = moment_ms("created_at", query.get("created_at", [None])[-1])
         self._form = form_of(headers, names.clean(query.get("name", [""])[-1]))
 
     async def carry_out(self, receive: Receive) -> tuple[int, Any]:
@@ -70,6 +72,7 @@ class Submission:
                 name=file.name,
                 idempotency_key=_key_of_file(self._idempotency_key, number),
                 alternate_key=self._alternate_key,
+                first_created_at_ms=self._first_created_at_ms,
             )
         except (Overloaded, ShuttingDown):
             raise  # The files after it would fare no better.

@@ -16,6 +16,7 @@ from hayloft.clock import Clock
 from hayloft.errors import (
     Conflict,
     Invalid,
+    InvalidRequest,
     StorageFull,
 )
 from hayloft.gateway.identifiers import Slot
@@ -74,22 +75,34 @@ class Uploads:
         name: str,
         idempotency_key: str | None = None,
         alternate_key: AlternateKey = AlternateKey.ORIG,
+        first_created_at_ms: int | None = None,
     ) -> Kept:
         """Store a photo durably and commit it.
 
+        ``first_created_at_ms`` is when it was uploaded to the library that it is brought from. The needle
+        still says when it was written: whoever looks for uploads that were never committed goes by that.
+
         Raises:
+            InvalidRequest: it was uploaded before 1970, or is yet to be.
             EmptyUpload, UnsupportedMedia, Truncated, ImageTooLarge: it is no image to be kept.
             StorageFull: no volume has room.
             ReplicasFailed: no volume's replicas could store it.
             RoleUnavailable: the directory does not answer; the photo may or may not be there.
         """
+        now_ms = self._clock.now_ms()
+        if first_created_at_ms is not None and not 0 <= first_created_at_ms <= now_ms:
+            raise InvalidRequest("created_at: a time between 1970 and now.", field="created_at")
         if len(data) < THREAD_BYTES_MIN:
             data = bytes(data)  # Copies what came in several pieces: cheaper than reading it in place.
             image, digest = self._examine(data)
         else:
             image, digest = await asyncio.to_thread(self._examine, data)
         metadata = NeedleMetadata(
-            media_type=image.media_type, name=name, sha256=digest, created_at_ms=self._clock.now_ms()
+            media_type=image.media_type,
+            name=name,
+            sha256=digest,
+            created_at_ms=now_ms,
+            first_created_at_ms=first_created_at_ms,
         )
         slot, needle = await self._storing.store(
             lambda photo: NewNeedle(
@@ -120,7 +133,7 @@ class Uploads:
             height=image.height,
             name=needle.metadata.name,
             alternate_key=needle.alternate_key,
-            created_at_ms=needle.metadata.created_at_ms,
+            created_at_ms=needle.metadata.photo_created_at_ms,
             idempotency_key=idempotency_key,
         )
         try:

@@ -15,6 +15,7 @@ from hayloft.types import (
     Relation,
     SimilarityStatus,
     Verdict,
+    VerdictPage,
 )
 from hayloft.wire.breaker import Breaker
 from hayloft.wire.session import Patience, Session
@@ -90,6 +91,11 @@ class SimilarityClient:
     async def rebuild(self) -> None:
         """Make the indexes anew, in the background."""
         await self._session.request("POST", "/rebuild", repeatable=True)
+
+    async def verdicts(self, *, cursor: str | None, limit: int) -> VerdictPage:
+        """All verdicts, by the ids of their pairs."""
+        query = _page_query(None, cursor, limit)
+        return payloads.verdicts_from((await self._session.request("GET", "/verdicts", query=query)).json())
 
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """Record a person's verdict on a pair."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from hayloft.similarity.groups import Pair
 from hayloft.similarity.linker import VERDICT, stronger
 from hayloft.similarity.schema import links, verdicts
-from hayloft.types import Link, PhotoId, Relation, Verdict
+from hayloft.types import GivenVerdict, Link, PhotoId, Relation, Verdict
 
 CHUNK: Final = 500
 """Values in one ``IN`` list: well below every database's limit of parameters."""
@@ -116,6 +116,26 @@ def verdicts_of(connection: Connection, photos: Collection[PhotoId]) -> list[Row
         )
         found |= {(row.a, row.b): row for row in rows}
     return sorted(found.values(), key=lambda row: (row.created_at_ms, row.a, row.b))
+
+
+def verdict_page(connection: Connection, *, after: Pair, limit: int) -> list[GivenVerdict]:
+    """What was said of the pairs past ``after``, in their order."""
+    a, b = after
+    rows = connection.execute(
+        select(verdicts)
+        .where(or_(verdicts.c.a > a, and_(verdicts.c.a == a, verdicts.c.b > b)))
+        .order_by(verdicts.c.a, verdicts.c.b)
+        .limit(limit)
+    )
+    return [
+        GivenVerdict(
+            a=PhotoId(row.a),
+            b=PhotoId(row.b),
+            verdict=Verdict(row.verdict),
+            created_at_ms=row.created_at_ms,
+        )
+        for row in rows
+    ]
 
 
 def set_verdict(connection: Connection, pair: Pair, verdict: Verdict | None, *, at_ms: int) -> None:

@@ -1,7 +1,8 @@
 """Similarity in this process: ``roles.Similarity``, fed by ``ingest`` and ``forget``.
 
-Owns the database, the methods' indexes, the embedder and the decoder processes; exactly one process may
-have it open. Everything it knows comes from the database, so that a kill at any moment loses at most work
+Owns the methods' indexes, the embedder and the decoder processes. An SQLite database is one process's
+alone; a PostgreSQL one may serve several, each with its own indexes of copies and all with one of
+vectors. Everything it knows comes from the database, so that a kill at any moment loses at most work
 that its event, delivered again, repeats.
 """
 
@@ -34,7 +35,7 @@ from hayloft.similarity.methods import Method
 from hayloft.similarity.migrations import open_upgraded
 from hayloft.similarity.progress import Progress
 from hayloft.similarity.recorder import Recorder
-from hayloft.similarity.repertoire import Repertoire
+from hayloft.similarity.repertoire import Repertoire, is_shared
 from hayloft.similarity.schema import State
 from hayloft.types import (
     Event,
@@ -47,6 +48,7 @@ from hayloft.types import (
     Relation,
     SimilarityStatus,
     Verdict,
+    VerdictPage,
 )
 
 _NOBODY = PhotoId(-1)
@@ -67,13 +69,14 @@ class LocalSimilarity:
         decoder: Decoder,
         repertoire: Repertoire,
         clock: Clock,
+        shared: bool,
     ) -> None:
         self.progress = Progress(clock)
         self._database = database
         self._decoder = decoder
         self._repertoire = repertoire
         self._clock = clock
-        self._recorder = Recorder(database, repertoire.methods)
+        self._recorder = Recorder(database, repertoire.methods, shared=shared)
         self._announcer = Announcer(database, append_event)
         self._background: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
@@ -102,7 +105,8 @@ class LocalSimilarity:
         methods: Sequence[Method] | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Open the database at ``url`` (``sqlite:///PATH``); indexes that live on disk are in ``folder``.
+        """Open the database at ``url``: an SQLite file, this process's alone, or PostgreSQL with pgvector,
+        which several may use. Indexes that live on disk are in ``folder``, which is this process's alone.
 
         ``embedder`` says what is alike; nothing does when there is none. Photos that lack fingerprints of
         today's methods are described in the background.
@@ -111,7 +115,7 @@ class LocalSimilarity:
             FormatTooNew: a newer Hayloft wrote the database.
         """
         database = await open_upgraded(url)
-        repertoire = await Repertoire.assemble(database, folder, embedder, methods)
+        repertoire = await Repertoire.assemble(database, folder, embedder, methods, url=url)
         opened = cls(
             database=database,
             reader=reader,
@@ -119,6 +123,7 @@ class LocalSimilarity:
             decoder=decoder or DecoderPool(processes=processes),
             repertoire=repertoire,
             clock=clock or SystemClock(),
+            shared=is_shared(url),
         )
         await opened._recorder.load()
         opened._start(opened._catch_up)
@@ -206,6 +211,18 @@ class LocalSimilarity:
         """The photo's group, with the best of it."""
         return await self._database.read(lambda connection: membership.of_photo(connection, photo))
 
+    async def verdicts(self, *, cursor: str | None, limit: int) -> VerdictPage:
+        """All verdicts, by the ids of their pairs."""
+        limit = max(1, min(limit, limits.PAGE_PHOTOS_MAX))
+        a, _, b = (cursor or "0.0").partition(".")
+        after = (PhotoId(_parse_cursor(a)), PhotoId(_parse_cursor(b)))
+        found = await self._database.read(
+            lambda connection: links.verdict_page(connection, after=after, limit=limit + 1)
+        )
+        page = tuple(found[:limit])
+        more = len(found) > limit
+        return VerdictPage(verdicts=page, next_cursor=f"{page[-1].a}.{page[-1].b}" if more else None)
+
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
         """Record a person's verdict on a pair; the answer is the pair's link, if it has one."""
         if a == b:
@@ -238,7 +255,7 @@ class LocalSimilarity:
                 await embedder.close()
                 return
             await self._stop_background()
-            method = None if embedder is None else self._repertoire.method_of(embedder)
+            method = None if embedder is None else await self._repertoire.method_of(embedder)
             if method is not None:
                 await self._recorder.remake(method)
             self._repertoire.adopt(embedder, method)
@@ -315,7 +332,7 @@ class LocalSimilarity:
 
     async def _catch_up(self) -> None:
         if await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete):
-            self._repertoire.forget_obsolete()
+            await self._repertoire.forget_obsolete()
 
 
 def _check_k(k: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hayloft.types import (
+    GivenVerdict,
     GroupPage,
     Link,
     LinkPage,
@@ -19,6 +20,7 @@ from hayloft.types import (
     Relation,
     SimilarityStatus,
     Verdict,
+    VerdictPage,
 )
 
 
@@ -72,6 +74,33 @@ def link_from(body: Mapping[str, Any]) -> Link:
         evidence=body["evidence"],
         verdict=None if body["verdict"] is None else Verdict(body["verdict"]),
         created_at_ms=body["created_at_ms"],
+    )
+
+
+def verdicts_to(page: VerdictPage) -> dict[str, Any]:
+    """A page of verdicts as JSON."""
+    return {
+        "verdicts": [
+            {"a": one.a, "b": one.b, "verdict": one.verdict.value, "created_at_ms": one.created_at_ms}
+            for one in page.verdicts
+        ],
+        "next_cursor": page.next_cursor,
+    }
+
+
+def verdicts_from(body: Mapping[str, Any]) -> VerdictPage:
+    """A page of verdicts out of JSON."""
+    return VerdictPage(
+        verdicts=tuple(
+            GivenVerdict(
+                a=PhotoId(one["a"]),
+                b=PhotoId(one["b"]),
+                verdict=Verdict(one["verdict"]),
+                created_at_ms=one["created_at_ms"],
+            )
+            for one in body["verdicts"]
+        ),
+        next_cursor=body["next_cursor"],
     )
 
 

@@ -101,6 +101,12 @@ def application(similarity: Similarity) -> FastAPI:
         await similarity.rebuild()
         return {"status": "started"}
 
+    @app.get("/verdicts")
+    async def verdicts(
+        cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=limits.PAGE_PHOTOS_MAX)] = 100
+    ) -> dict[str, Any]:
+        return payloads.verdicts_to(await similarity.verdicts(cursor=cursor, limit=limit))
+
     @app.put("/links/{a}/{b}/verdict")
     async def set_verdict(a: int, b: int, body: VerdictBody) -> dict[str, Any]:
         link = await similarity.set_verdict(PhotoId(a), PhotoId(b), body.verdict)

@@ -34,6 +34,7 @@ COOKIE: Final = "x-cookie"
 ALTERNATE_KEY: Final = "x-alt-key"
 NAME: Final = "x-name"
 CREATED: Final = "x-created-at-ms"
+FIRST_CREATED: Final = "x-first-created-at-ms"
 DIGEST: Final = "x-sha256"
 MEDIA_TYPE: Final = "content-type"
 
@@ -90,14 +91,14 @@ def read_metadata(headers: Mapping[str, str], digest: bytes) -> NeedleMetadata:
     """
     if (told := headers.get(DIGEST)) and told.lower() != digest.hex():
         raise InvalidRequest("The data's SHA-256 is not the one announced: it was damaged on its way.")
-    created = headers.get(CREATED, "0")
-    if not (created.isascii() and created.isdigit()) or len(created) > 15:
+    if any(_time(headers[name]) is None for name in (CREATED, FIRST_CREATED) if name in headers):
         raise InvalidRequest("The time of creation is milliseconds since the Unix epoch.")
     return NeedleMetadata(
         media_type=headers.get(MEDIA_TYPE) or NeedleMetadata().media_type,
         name=unquote(headers.get(NAME, ""), errors="surrogateescape"),
         sha256=digest,
-        created_at_ms=int(created),
+        created_at_ms=_time(headers.get(CREATED)) or 0,
+        first_created_at_ms=_time(headers.get(FIRST_CREATED)),
     )
 
 
@@ -109,6 +110,8 @@ def write_metadata(metadata: NeedleMetadata) -> dict[str, str]:
         CREATED: str(max(0, metadata.created_at_ms)),
         DIGEST: metadata.sha256.hex(),
     }
+    if metadata.first_created_at_ms is not None:
+        headers[FIRST_CREATED] = str(metadata.first_created_at_ms)
     return {name: value for name, value in headers.items() if value}
 
 
@@ -123,14 +126,19 @@ def write_needle(needle: StoredNeedle, alternate_key: AlternateKey) -> dict[str,
 
 def read_needle_metadata(headers: Mapping[str, str]) -> NeedleMetadata:
     """The metadata in a read's answer, as far as the peer tells it."""
-    created = headers.get(CREATED, "0")
     digest = headers.get(DIGEST, "")
     return NeedleMetadata(
         media_type=headers.get(MEDIA_TYPE) or NeedleMetadata().media_type,
         name=unquote(headers.get(NAME, ""), errors="surrogateescape"),
         sha256=bytes.fromhex(digest) if len(digest) == 64 else b"",
-        created_at_ms=int(created) if created.isdigit() else 0,
+        created_at_ms=_time(headers.get(CREATED)) or 0,
+        first_created_at_ms=_time(headers.get(FIRST_CREATED)),
     )
+
+
+def _time(text: str | None) -> int | None:
+    """A time in a header; None if there is none, or none that can be."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def _printable(value: str) -> str:

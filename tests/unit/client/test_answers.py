@@ -126,6 +126,7 @@ async def test_answers_that_make_no_sense(client, gateway, told):
 
 def test_statistics_as_json_are_those_of_the_wire():
     volume = {"logical_volume": "lv-4", "needles": 1, "size_bytes": 64, "sealed": False, "corrupt": 0}
+    volume["live_bytes"] = None
     store = {"store_id": "local", "free_bytes": 7, "capacity_bytes": 8, "volumes": [volume]}
     held = {"photos": 1, "deleted": 0, "bytes": 5, "volumes": 1, "writable_volumes": 1, "last_event": 9}
     told = {"directory": held, "stores": [store], "similarity": None}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from datetime import UTC, datetime
 
 import pytest
 
 from doubles.gateway import answering, error, hang_up, lose_the_answer, overloaded
 from hayloft import errors
 from hayloft.client import Patience, ServerUnreachable
-from hayloft.client.sources import WHOLE_BYTES_MAX, clean_name, media_type_of
+from hayloft.client.sources import WATCHED_BYTES, WHOLE_BYTES_MAX, clean_name, media_type_of
 from hayloft.client.transport import EXPECT_BYTES_MIN
 
 DATA = b"a photo"
@@ -42,6 +43,27 @@ async def test_large_files_are_streamed_whole(client, gateway, tmp_path, size):
     photo = await client.put(path)
     assert gateway.photos[photo.id].data == path.read_bytes()
     assert gateway.headers[-1]["Content-Length"] == str(size)
+
+
+@pytest.mark.parametrize("size", [7, WHOLE_BYTES_MAX, WHOLE_BYTES_MAX + 1])
+async def test_progress_is_told_by_the_byte(client, gateway, tmp_path, size):
+    path = tmp_path / "large.png"
+    path.write_bytes(os.urandom(size))
+    told: list[int] = []
+    photo = await client.put(path, on_progress=told.append)
+    assert gateway.photos[photo.id].data == path.read_bytes()
+    assert (told[0], told[-1]) == (0, size)
+    assert told == sorted(told)
+    assert len(told) >= size // WATCHED_BYTES
+    gateway.faults["/upload"].append(lose_the_answer)
+    told.clear()
+    await client.put(path, on_progress=told.append)
+    assert told.count(0) == 2
+
+
+async def test_a_photo_keeps_the_time_of_the_library_it_comes_from(client):
+    long_ago = datetime(2019, 8, 7, 6, 5, 4, 3000, tzinfo=UTC)
+    assert (await client.put(DATA, created_at=long_ago)).created_at == long_ago
 
 
 async def test_a_refusal_of_a_large_file_costs_no_transfer(client, gateway, tmp_path):

@@ -63,10 +63,13 @@ def router(_gateway: Gateway) -> APIRouter:
     async def upload(
         alt_key: Annotated[str, Query(description="orig, large, medium, small or thumb.")] = "orig",
         name: Annotated[str, Query(description="The file's name, for a raw body.")] = "",
+        created_at: Annotated[
+            str | None, Query(description="When it was first uploaded, if it comes from another library.")
+        ] = None,
         idempotency_key: _Text = None,
     ) -> Response:
         """Keep one or several photos. What they are is decided by their content."""
-        raise _unreachable(alt_key, name, idempotency_key)
+        raise _unreachable(alt_key, name, created_at, idempotency_key)
 
     for path in ("/photo/{photo_id}", "/photo/{photo_id}/{cookie}"):
         for method in ("GET", "HEAD"):

@@ -19,6 +19,8 @@ from hayloft.gateway.schema import (
     LinkList,
     PhotoLink,
     PhotoLinks,
+    VerdictInfo,
+    VerdictList,
     VerdictQuestion,
 )
 from hayloft.types import PhotoGroup, Relation
@@ -70,6 +72,15 @@ def router(gateway: Gateway) -> APIRouter:
     async def group(photo_id: PathId) -> GroupInfo:
         """The photos that are the same as this one; one that is like no other is a group of its own."""
         return _group(await similarity_of(gateway).group_of(photo_of(photo_id)))
+
+    @routes.get("/verdicts")
+    async def verdicts(cursor: Cursor = None, limit: Limit = 100) -> VerdictList:
+        """What people said of pairs of photos, whether any computation links them or not."""
+        page = await similarity_of(gateway).verdicts(cursor=cursor, limit=limit)
+        return VerdictList(
+            verdicts=[VerdictInfo(**presenting.verdict(one)) for one in page.verdicts],
+            next_cursor=page.next_cursor,
+        )
 
     @routes.put("/links/{a}/{b}/verdict", responses=_NOT_FOUND)
     async def verdict(a: PathId, b: PathId, question: VerdictQuestion) -> LinkInfo | None:

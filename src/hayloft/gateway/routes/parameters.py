@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Path, Query
 
 from hayloft import limits
-from hayloft.errors import InvalidRequest, PhotoNotFound
+from hayloft.errors import PhotoNotFound
 from hayloft.types import PHOTO_ID_BITS, PhotoId
 
 PHOTO_ID_MAX = (1 << PHOTO_ID_BITS) - 1
@@ -33,21 +32,3 @@ def photo_of(text: str) -> PhotoId:
         if number <= PHOTO_ID_MAX:
             return PhotoId(number)
     raise PhotoNotFound(f"No photo has the id {text[:32]!r}.")
-
-
-def moment_ms(name: str, text: str | None) -> int | None:
-    """A time as milliseconds since the Unix epoch; without an offset it is UTC.
-
-    Raises:
-        InvalidRequest: the text names no time.
-    """
-    if text is None:
-        return None
-    try:
-        if text.isascii() and text.isdigit() and len(text) > 4:
-            return int(text[:19])
-        # A plus sign in an address means a space.
-        moment = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
-        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequest(f"{name}: {text!r} is no ISO 8601 time.", field=name) from error

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from hayloft.errors import InvalidRequest
 from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
-from hayloft.gateway.routes.parameters import Cursor, Limit, Moment, PathId, moment_ms, photo_of
+from hayloft.gateway.moments import moment_ms
+from hayloft.gateway.routes.parameters import Cursor, Limit, Moment, PathId, photo_of
 from hayloft.gateway.schema import (
     DeletedPhoto,
     Details,
