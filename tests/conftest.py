@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from postgres_server import PostgresServer
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,6 +24,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for all tests of this run."""
+    # Loaded here, because most runs need none.
+    from postgres_server import PostgresServer
+
     server = PostgresServer()
     server.start()
     yield server

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from hayloft.cli import (
     cluster,
     doctor,
+    events,
     export,
     importing,
     linking,
@@ -86,6 +87,7 @@ for part in (
     search,
     statistics,
     models,
+    events,
     verify,
     maintenance,
     export,
