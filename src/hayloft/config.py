@@ -110,6 +110,38 @@ class RenditionSettings(BaseModel):
         return self
 
 
+class PitchforkSettings(BaseModel):
+    """How closely replicas are watched, and how hard they are mended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    check_seconds: float = Field(default=5.0, gt=0)
+    """How often stores are checked, and failed replicas tried."""
+    failures_max: int = Field(default=3, gt=0)
+    """Checks in a row that a store may leave unanswered before its volumes take no writes."""
+    compare_seconds: float = Field(default=3600.0, gt=0)
+    """How often all replicas of every volume are compared, and read again from the medium."""
+    scrub_bytes_per_second: int = Field(default=8 * limits.MIB, ge=0)
+    """How fast all replicas are read again from the medium, one after the other, to find bytes that have
+    changed; 0 for never."""
+    copy_bytes_per_second: int = Field(default=128 * limits.MIB, ge=0)
+    """How fast needles are copied between stores; 0 for as fast as possible."""
+    repairs_at_once: int = Field(default=2, gt=0)
+    """Volumes that are mended at the same time."""
+    replication: int | None = Field(default=None, gt=0)
+    """Replicas that every volume should have; three, or as many as there are stores, when not given."""
+    gone_seconds: float = Field(default=3600.0, gt=0)
+    """How long a store may be away before its volumes get replicas on others."""
+    sweep_seconds: float = Field(default=3600.0, gt=0)
+    """How often stores are searched for what no photo needs."""
+    grace_seconds: float = Field(default=86_400.0, gt=0)
+    """How old an upload that was never committed must be to be swept away; far longer than any upload."""
+    compact_dead_share: float = Field(default=0.3, gt=0, lt=1)
+    """Share of deleted and replaced bytes in a volume at which it is compacted."""
+    compact_dead_bytes_min: int = Field(default=64 * limits.MIB, ge=0)
+    """Deleted and replaced bytes below which compacting is not worth it."""
+
+
 class CacheSettings(BaseModel):
     """What one cache keeps, and for how long."""
 

@@ -1,0 +1,168 @@
+"""Clears away what no photo needs, once it is far older than any upload can be.
+
+Three things are left behind by uploads and deletions that were interrupted: ids that were allocated and
+never committed, needles that were stored and never committed (readable by whoever guessed their id and
+cookie), and needles of photos that the directory has deleted. It looks at what every store's index says
+next to what the directory says; nothing is read from disk but the age of what is to be swept away. A volume
+in which the directory never had a photo is not ours to sweep, and one with many needles that it does not
+know looks as if the directory had been restored from an old backup: both are left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hayloft import limits
+from hayloft.errors import HayloftError, NotFound, PhotoNotFound
+from hayloft.pitchfork.journal import Journal
+from hayloft.pitchfork.watched import Watched, before
+from hayloft.types import (
+    RANGE_SEQUENCES,
+    PhotoId,
+    PhotoQuery,
+    PhotoStatus,
+    ReplicaState,
+    Scrutiny,
+    Sequence,
+    StoreId,
+    VolumeId,
+    volume_of,
+)
+
+ORPHANS_MAX: Final = 100
+"""Unknown photos in one volume that are taken for interrupted uploads, however small the volume."""
+ORPHAN_SHARE_MAX: Final = 0.05
+"""The same, as a share of its needles."""
+
+
+class Sweep:
+    """See the module."""
+
+    def __init__(self, watched: Watched, journal: Journal) -> None:
+        self._watched = watched
+        self._journal = journal
+        self._first_seen_ms: dict[PhotoId, int] = {}
+        """Orphans whose needles do not say when they were written."""
+
+    async def allocations(self) -> int:
+        """Delete photos that were allocated long ago and never committed; returns how many.
+
+        Raises:
+            HayloftError: the directory does not answer.
+        """
+        directory = self._watched.directory
+        swept = 0
+        query = PhotoQuery(
+            status=PhotoStatus.ALLOC, created_until_ms=self._deadline_ms(), limit=limits.PAGE_PHOTOS_MAX
+        )
+        while page := (await directory.photos(query)).photos:
+            for record in page:
+                await directory.delete(record.photo)
+                await self._delete(record.photo, record.replicas)
+            swept += len(page)
+            self._journal.did("allocations swept", len(page))
+        return swept
+
+    async def volume(self, volume: VolumeId, replicas: list[ReplicaState]) -> int:
+        """Sweep one volume; returns how many photos' needles were deleted.
+
+        Raises:
+            HayloftError: the directory does not answer.
+        """
+        if await self._watched.is_foreign(volume):
+            return 0
+        orphans: dict[PhotoId, set[StoreId]] = {}
+        needles = buried = 0
+        with self._journal.doing("sweep", volume=volume):
+            for replica in replicas:
+                try:
+                    found = await self._look_at(volume, replica.store, orphans)
+                except HayloftError as error:
+                    self._journal.failed("sweep", error.message, volume=volume, store=replica.store)
+                else:
+                    needles, buried = max(needles, found[0]), buried + found[1]
+            return buried + await self._sweep_orphans(volume, orphans, needles)
+
+    async def _look_at(
+        self, volume: VolumeId, name: StoreId, orphans: dict[PhotoId, set[StoreId]]
+    ) -> tuple[int, int]:
+        """One replica: how many live needles it has, and how many deleted photos it still had."""
+        store = self._watched.store(name)
+        needles = buried = 0
+        try:
+            ranges = (await store.digest(volume, scrutiny=Scrutiny.INDEX)).ranges
+        except NotFound:
+            return 0, 0
+        for each in ranges:
+            listing = await self._watched.list_range(store, volume, each.first, Scrutiny.INDEX)
+            last = Sequence(each.first + RANGE_SEQUENCES - 1)
+            statuses = await self._watched.statuses(volume, each.first, last)
+            live = {key.photo for key, entry in listing.items() if not entry.deleted}
+            needles += sum(not entry.deleted for entry in listing.values())
+            for photo in sorted(live):
+                if photo not in statuses:
+                    orphans.setdefault(photo, set()).add(name)
+                elif statuses[photo] is PhotoStatus.DELETED and await store.delete(photo):
+                    buried += 1
+        self._journal.did("deletions finished", buried)
+        return needles, buried
+
+    async def _sweep_orphans(
+        self, volume: VolumeId, orphans: dict[PhotoId, set[StoreId]], needles: int
+    ) -> int:
+        if len(orphans) > max(ORPHANS_MAX, needles * ORPHAN_SHARE_MAX):
+            reason = f"{len(orphans)} photos are unknown. Was the directory restored? None was swept."
+            self._journal.failed("sweep", reason, volume=volume)
+            return 0
+        swept = 0
+        for photo, names in sorted(orphans.items()):
+            if await self._is_old(photo, names) and await self._is_unknown(photo):
+                swept += await self._delete(photo, tuple(sorted(names)))
+        self._forget(volume, orphans)
+        self._journal.did("orphans swept", swept)
+        return swept
+
+    async def _is_old(self, photo: PhotoId, names: set[StoreId]) -> bool:
+        """Whether every needle of it was written long ago, or has been known that long to be nobody's."""
+        times = [await self._written_at_ms(photo, name) for name in names]
+        return max(times, default=0) < self._deadline_ms()
+
+    async def _written_at_ms(self, photo: PhotoId, name: StoreId) -> int:
+        newest = 0
+        try:
+            store = self._watched.store(name)
+            page = await store.needles(
+                volume_of(photo), after=before(photo), limit=8, scrutiny=Scrutiny.INDEX
+            )
+            for entry in page:
+                if entry.key.photo == photo and not entry.deleted:
+                    found = await store.read(photo, entry.key.alternate_key)
+                    newest = max(newest, found.metadata.created_at_ms)
+        except HayloftError:
+            newest = 0  # Damaged, or away: only time will tell.
+        now_ms = self._watched.clock.now_ms()
+        return newest or self._first_seen_ms.setdefault(photo, now_ms)
+
+    async def _is_unknown(self, photo: PhotoId) -> bool:
+        """Ask once more: it may have been committed since the listing."""
+        try:
+            await self._watched.directory.photo(photo)
+        except PhotoNotFound:
+            return True
+        return False
+
+    async def _delete(self, photo: PhotoId, names: tuple[StoreId, ...]) -> bool:
+        deleted = False
+        for name in names:
+            try:
+                deleted = await self._watched.store(name).delete(photo) or deleted
+            except HayloftError as error:
+                self._journal.failed("sweep", error.message, volume=volume_of(photo), store=name)
+        return deleted
+
+    def _forget(self, volume: VolumeId, orphans: dict[PhotoId, set[StoreId]]) -> None:
+        for photo in [p for p in self._first_seen_ms if volume_of(p) == volume and p not in orphans]:
+            del self._first_seen_ms[photo]
+
+    def _deadline_ms(self) -> int:
+        return self._watched.clock.now_ms() - int(self._watched.settings.grace_seconds * 1000)

@@ -1,0 +1,124 @@
+"""What the pitchfork watches: the directory, the stores, and how both are asked about one volume."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hayloft import limits
+from hayloft.clock import Clock
+from hayloft.config import PitchforkSettings
+from hayloft.errors import RoleUnavailable, VolumeNotFound
+from hayloft.roles import Directory, Store
+from hayloft.types import (
+    RANGE_SEQUENCES,
+    AlternateKey,
+    NeedleEntry,
+    NeedleKey,
+    PhotoId,
+    PhotoStatus,
+    ReplicaState,
+    Scrutiny,
+    Sequence,
+    StoreId,
+    VolumeId,
+    photo_id,
+    sequence_of,
+)
+
+_LAST_KEY: Final = max(AlternateKey)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The directory and the stores, with how closely they are watched."""
+
+    directory: Directory
+    stores: Mapping[StoreId, Store]
+    settings: PitchforkSettings
+    clock: Clock
+
+    def store(self, name: StoreId) -> Store:
+        """The store of this name.
+
+        Raises:
+            RoleUnavailable: nobody knows where it is.
+        """
+        store = self.stores.get(name)
+        if store is None:
+            raise RoleUnavailable(f"Nobody knows where {name} is.")
+        return store
+
+    async def replicas(self) -> dict[VolumeId, list[ReplicaState]]:
+        """All replicas, by volume."""
+        found: dict[VolumeId, list[ReplicaState]] = {}
+        for replica in await self.directory.replicas():
+            found.setdefault(replica.volume, []).append(replica)
+        return found
+
+    async def replicas_of(self, volume: VolumeId) -> list[ReplicaState]:
+        """One volume's replicas; none if the directory does not know it (any more)."""
+        return (await self.replicas()).get(volume, [])
+
+    async def is_foreign(self, volume: VolumeId) -> bool:
+        """Whether the directory has never had a photo there: others have, and only they know which."""
+        try:
+            return not await self.directory.volume_photos(volume, limit=1)
+        except VolumeNotFound:
+            return True
+
+    async def statuses(
+        self, volume: VolumeId, first: Sequence, last: Sequence
+    ) -> dict[PhotoId, PhotoStatus]:
+        """What the directory says of the photos between two sequence numbers, both included."""
+        found: dict[PhotoId, PhotoStatus] = {}
+        after = Sequence(first - 1) if first > 0 else None
+        while True:
+            page = await self.directory.volume_photos(volume, after=after, limit=limits.PAGE_PHOTOS_MAX)
+            found |= {entry.photo: entry.status for entry in page if sequence_of(entry.photo) <= last}
+            if len(page) < limits.PAGE_PHOTOS_MAX or sequence_of(page[-1].photo) >= last:
+                return found
+            after = sequence_of(page[-1].photo)
+
+    async def statuses_of(
+        self, volume: VolumeId, photos: Collection[PhotoId]
+    ) -> dict[PhotoId, PhotoStatus]:
+        """What the directory says of these photos, and of others between them."""
+        sequences = [sequence_of(photo) for photo in photos]
+        return await self.statuses(volume, min(sequences), max(sequences)) if sequences else {}
+
+    async def list_range(
+        self, store: Store, volume: VolumeId, first: Sequence, scrutiny: Scrutiny
+    ) -> dict[NeedleKey, NeedleEntry]:
+        """What a store has of the range that begins with this number; nothing if not even the volume."""
+        end = first + RANGE_SEQUENCES
+        found: dict[NeedleKey, NeedleEntry] = {}
+        try:
+            async for entry in _entries(store, volume, first, scrutiny):
+                if sequence_of(entry.key.photo) >= end:
+                    break
+                found[entry.key] = entry
+        except VolumeNotFound:
+            return {}
+        return found
+
+
+async def _entries(
+    store: Store, volume: VolumeId, first: Sequence, scrutiny: Scrutiny
+) -> AsyncIterator[NeedleEntry]:
+    after = before(photo_id(volume, first))
+    while True:
+        page = await store.needles(
+            volume, after=after, limit=limits.TRANSFER_NEEDLES_MAX, scrutiny=scrutiny
+        )
+        for entry in page:
+            yield entry
+        if len(page) < limits.TRANSFER_NEEDLES_MAX:
+            return
+        after = page[-1].key
+
+
+def before(photo: PhotoId) -> NeedleKey | None:
+    """The last key that stands before a photo's first; None if it is its volume's first photo."""
+    return NeedleKey(PhotoId(photo - 1), _LAST_KEY) if sequence_of(photo) else None
