@@ -64,7 +64,8 @@ class Journal:
             "Replicas that are not whole, as far as the directory knows.",
             registry=self.registry,
         )
-        self._failed = 0
+        self.replicas_failed = 0
+        """Replicas that are not whole, when last looked."""
 
     @contextmanager
     def doing(
@@ -100,7 +101,7 @@ class Journal:
 
     def count_failed_replicas(self, count: int) -> None:
         """How many replicas are not whole."""
-        self._failed = count
+        self.replicas_failed = count
         self._gauge.set(count)
 
     def done(self, what: str) -> int:
@@ -112,7 +113,7 @@ class Journal:
         return {
             "doing": [work.to_json() for work in list(self._works.values())],
             "done": dict(self._counts),
-            "replicas_failed": self._failed,
+            "replicas_failed": self.replicas_failed,
             "errors": list(self._errors),
         }
 

@@ -18,8 +18,9 @@ def pitchfork_application(
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """It is alive."""
-        return {"service": "pitchfork", "status": "ok"}
+        """It is alive, and how much there is to mend."""
+        failed = pitchfork.journal.replicas_failed
+        return {"service": "pitchfork", "status": "ok", "replicas_failed": failed}
 
     @app.get("/status")
     async def status() -> dict[str, Any]:
