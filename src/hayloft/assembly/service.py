@@ -13,10 +13,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hayloft import limits
 from hayloft.assembly.logs import configure_logs
@@ -25,6 +26,7 @@ from hayloft.errors import HayloftError, Overloaded
 from hayloft.wire.asgi import App, Receive, Scope, Send, request_id_of, send_error
 from hayloft.wire.authentication import OPEN_PATHS, Authenticated
 from hayloft.wire.operations import Operated, Question
+from hayloft.wire.protocol import Headers
 from hayloft.wire.serving import AppServer
 
 OPEN: Final = OPEN_PATHS | {"/metrics"}
@@ -41,6 +43,17 @@ T = TypeVar("T")
 
 Service = Callable[[S, asyncio.Event], Coroutine[Any, Any, None]]
 """A role at work: opens what it needs, serves until the event is set, closes everything."""
+
+
+class MakeProtocol(Protocol):
+    """Makes the protocol class of a server (``store.protocol.needle_protocol``)."""
+
+    def __call__(
+        self, *, admits: Callable[[bytes, Headers], bool] | None, answered: Callable[[], None]
+    ) -> type[HttpToolsProtocol]:
+        """The class, which answers only what ``admits`` lets through and tells ``answered`` of it."""
+        ...
+
 
 _log = structlog.get_logger(__name__)
 
@@ -74,19 +87,29 @@ async def _until_told(service: Service[S], settings: S, name: str) -> None:
 
 @asynccontextmanager
 async def serve(
-    app: App, settings: MemberSettings, *, role: str, ready: Question
+    app: App, settings: MemberSettings, *, role: str, ready: Question, direct: MakeProtocol | None = None
 ) -> AsyncIterator[AppServer]:
     """Serve a role's application while the context is open.
+
+    ``direct`` makes the protocol by which a role answers some requests past its application.
 
     Raises:
         RoleUnavailable: it could not listen.
     """
-    bounded = Bounded(Operated(app, role=role, ready=ready), requests_max=REQUESTS_IN_FLIGHT_MAX)
+    operated = Operated(app, role=role, ready=ready)
+    bounded = Bounded(operated, requests_max=REQUESTS_IN_FLIGHT_MAX)
     key = settings.key()
-    whole: App = bounded if key is None else Authenticated(bounded, [key], open_paths=OPEN)
+    guarded = None if key is None else Authenticated(bounded, [key], open_paths=OPEN)
+    protocol: type[HttpToolsProtocol] = HttpToolsProtocol
+    if direct is not None:
+        protocol = direct(
+            admits=None if guarded is None else guarded.admits, answered=operated.count_direct
+        )
     if key is None:
         _log.warning("no secret is set: whoever reaches this port may do everything", port=settings.port)
-    async with AppServer(whole, host=settings.host, port=settings.port) as server:
+    async with AppServer(
+        guarded or bounded, host=settings.host, port=settings.port, protocol=protocol
+    ) as server:
         yield server
 
 

@@ -27,6 +27,7 @@ from hayloft.types import (
 )
 from hayloft.wire import needles
 from hayloft.wire.breaker import Breaker
+from hayloft.wire.channels import Channels
 from hayloft.wire.session import Patience, Session
 
 PATIENCE: Final = Patience(connect_seconds=0.25, total_seconds=1.0, attempts=1)
@@ -55,14 +56,23 @@ class CacheClient:
         secret: bytes | None = None,
         breaker: Breaker | None = None,
     ) -> None:
-        self._session = Session(url, uds=uds, patience=patience or PATIENCE, secret=secret, breaker=breaker)
+        patience = patience or PATIENCE
+        self._session = Session(url, uds=uds, patience=patience, secret=secret, breaker=breaker)
+        self._channels = Channels(
+            url,
+            uds=uds,
+            connect_seconds=patience.connect_seconds,
+            total_seconds=patience.total_seconds,
+            secret=secret,
+            breaker=breaker,
+        )
 
     async def get(
         self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG
     ) -> RemoteRendition | CacheMiss:
         """A rendition whose bytes are those that the cache sent, or a miss."""
         try:
-            answer = await self._session.request("GET", _address("photo", photo, alternate_key))
+            answer = await self._channels.get(_address("photo", photo, alternate_key))
         except NotFound as miss:
             return CacheMiss(lease=str(miss.details.get("lease", "")))
         try:
@@ -125,6 +135,7 @@ class CacheClient:
 
     async def close(self) -> None:
         """Close all connections; the peer keeps what it has."""
+        await self._channels.close()
         await self._session.close()
 
 

@@ -32,6 +32,7 @@ from hayloft.wire.asgi import (
     send_json,
 )
 from hayloft.wire.asgi import request_id_of as accepted_request_id
+from hayloft.wire.protocol import Direct, error_direct
 
 _PHOTO: Final = "/photo/"
 _UPLOAD: Final = "/upload"
@@ -78,12 +79,31 @@ class Front:
 
     # Photos --------------------------------------------------------------------------------------
 
-    def hot(self, photo: PhotoId, cookie: Cookie) -> tuple[bytes, memoryview | bytes] | None:
-        """Head and body of the plain answer to a GET by capability link, if it takes no waiting."""
+    def hot(self, photo: PhotoId, cookie: Cookie) -> Direct | None:
+        """The plain answer to a GET by capability link, if it takes no waiting."""
         answer = self._gateway.reads.hot(photo, cookie)
-        if answer is not None:
-            self._gateway.metrics.read("GET", 200, len(answer[1]))
-        return answer
+        if answer is None:
+            return None
+        head, body = answer
+        self._gateway.metrics.read("GET", 200, len(body))
+        return Direct(head + b"x-request-id: %b\r\n" % self.next_request_id().encode(), body)
+
+    async def cold(self, photo: PhotoId, cookie: Cookie) -> Direct:
+        """The plain answer to a GET by capability link, whatever it takes and whatever it is."""
+        request_id = self.next_request_id()
+        request_id_variable.set(request_id)
+        try:
+            head, body = await self._gateway.reads.plain(photo, cookie)
+        except HayloftError as error:
+            refusal = error
+        except Exception:
+            _log.exception("read failed", photo_id=photo, request_id=request_id)
+            refusal = InternalError()
+        else:
+            self._gateway.metrics.read("GET", 200, len(body))
+            return Direct(head + b"x-request-id: %b\r\n" % request_id.encode(), body)
+        self._gateway.metrics.read("GET", refusal.status, 0)
+        return error_direct(refusal, request_id)
 
     def next_request_id(self) -> str:
         """A request id of our own."""

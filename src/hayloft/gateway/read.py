@@ -129,6 +129,19 @@ class Reads:
         data = needle.data
         return self._representation(photo, cookie, needle, len(data)).head(), data
 
+    async def plain(self, photo: PhotoId, cookie: Cookie) -> tuple[bytes, memoryview | bytes]:
+        """What ``hot`` gives, with as much waiting as it takes.
+
+        Raises:
+            PhotoNotFound, PhotoDeleted, ReplicasFailed: as for ``answer``.
+        """
+        needle = await self._wanted(photo)
+        if not _same_cookie(cookie, needle.cookie):
+            raise PhotoNotFound(photo_id=photo)
+        data = needle.data
+        head = self._representation(photo, cookie, needle, len(data)).head()
+        return head, data if self._public_view is None else self._public_view(data)
+
     async def needle(self, photo: PhotoId) -> StoredNeedle:
         """A photo's needle, verified, from a replica that has it whole.
 

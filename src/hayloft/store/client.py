@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hayloft.errors import InvalidRequest, PhotoNotFound, RoleUnavailable, VolumeNotFound
+from hayloft.errors import (
+    InvalidRequest,
+    PhotoNotFound,
+    RoleUnavailable,
+    ShuttingDown,
+    Unauthorized,
+    VolumeNotFound,
+)
 from hayloft.store import replica_wire, wire
 from hayloft.types import (
     SEQUENCE_BITS,
@@ -81,18 +88,22 @@ class StoreClient:
 
     async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
         """Append a needle; it is on the peer's stable storage when this returns."""
-        answer = await self._session.request(
-            "POST",
-            f"/volume/{volume_name(volume)}/append",
-            data=needle.data,
-            headers={
-                needles.PHOTO: str(needle.photo),
-                needles.COOKIE: format_cookie(needle.cookie),
-                needles.ALTERNATE_KEY: needle.alternate_key.label,
-                **needles.write_metadata(needle.metadata),
-            },
-            repeatable=True,
-        )
+        try:
+            answer = await self._session.request(
+                "POST",
+                f"/volume/{volume_name(volume)}/append",
+                data=needle.data,
+                headers={
+                    needles.PHOTO: str(needle.photo),
+                    needles.COOKIE: format_cookie(needle.cookie),
+                    needles.ALTERNATE_KEY: needle.alternate_key.label,
+                    **needles.write_metadata(needle.metadata),
+                },
+                repeatable=True,
+            )
+        except (ShuttingDown, Unauthorized) as refusal:
+            # The peer is stopping, or does not accept our secret: nothing is wrong with the needle.
+            raise RoleUnavailable(f"A store does not take writes: {refusal.message}") from refusal
         told = answer.json()
         return Appended(offset=int(told["offset"]), size=int(told["size"]))
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
+import os
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +39,9 @@ NONCES_MAX: Final = 1_000_000
 
 SECRET_BYTES_MIN: Final = 16
 
+EMPTY_DIGEST: Final = hashlib.sha256().digest()
+"""The digest of no body."""
+
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 """What whoever watches a service may ask without the secret."""
 
@@ -46,6 +51,7 @@ REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DIGEST_INLINE_BYTES_MAX: Final = 256 << 10
 _FORM: Final = re.compile(rb"v1 (\d{1,15}) ([0-9a-f]{32}) ([0-9a-f]{64}) ([0-9a-f]{64})")
 _HEADER_BYTES: Final = HEADER.encode()
+_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ def sign(
     secret: bytes, method: str, target: str, digest: bytes, *, at_ms: int, nonce: bytes | None = None
 ) -> str:
     """The header's value for a request to ``target`` (path and query as sent) with this body's SHA-256."""
-    number = (nonce or secrets.token_bytes(16)).hex()
+    number = (nonce or _nonces.next()).hex()
     told = f"{at_ms} {number} {digest.hex()}"
     return f"v1 {told} {_hmac(secret, method.encode(), target.encode(), told.encode())}"
 
@@ -83,6 +89,24 @@ def signing(secret: bytes, *, clock: Clock | None = None) -> ClientMiddlewareTyp
         return await handler(request)
 
     return send_signed
+
+
+class _Nonces:
+    """Numbers that no process uses twice, nor two of them; they need not be hard to guess."""
+
+    def __init__(self) -> None:
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._start = secrets.token_bytes(8)
+        self._numbers = itertools.count()
+
+    def next(self) -> bytes:
+        return self._start + next(self._numbers).to_bytes(8)
+
+
+_nonces = _Nonces()
 
 
 class Authenticated:
@@ -120,16 +144,31 @@ class Authenticated:
         except (Unauthorized, Overloaded) as refusal:
             await send_error(send, refusal, request_id_of(scope))
             return
-        await _Body(self._app, signed.digest).serve(scope, receive, send)
+        if signed.digest == EMPTY_DIGEST and _is_without_body(scope):
+            await self._app(scope, receive, send)
+        else:
+            await _Body(self._app, signed.digest).serve(scope, receive, send)
+
+    def admits(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a GET without a body for this path and query would be served."""
+        try:
+            return self._verified(b"GET", target, headers).digest == EMPTY_DIGEST
+        except Unauthorized:
+            return False
 
     def _check(self, scope: Scope) -> _Signed:
-        headers = [value for name, value in scope["headers"] if name == _HEADER_BYTES]
-        parts = _FORM.fullmatch(headers[0]) if len(headers) == 1 else None
+        signed = self._verified(scope["method"].encode(), _target(scope), scope["headers"])
+        if scope["method"] not in REPEATABLE:
+            self._seen.note(signed.nonce, self._clock.now_ms())
+        return signed
+
+    def _verified(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> _Signed:
+        shown = [value for name, value in headers if name == _HEADER_BYTES]
+        parts = _FORM.fullmatch(shown[0]) if len(shown) == 1 else None
         if parts is None:
             raise Unauthorized("This service answers only requests that are signed.")
         at, nonce, digest, signature = parts.groups()
         told = b" ".join((at, nonce, digest))
-        method, target = scope["method"].encode(), _target(scope)
         # All secrets are tried, so that the time taken does not tell which one it was.
         right = [
             hmac.compare_digest(_hmac(secret, method, target, told).encode(), signature)
@@ -137,11 +176,8 @@ class Authenticated:
         ]
         if not any(right):
             raise Unauthorized("The request's signature is wrong.")
-        now_ms = self._clock.now_ms()
-        if abs(now_ms - int(at)) > SKEW_SECONDS_MAX * 1000:
+        if abs(self._clock.now_ms() - int(at)) > SKEW_SECONDS_MAX * 1000:
             raise Unauthorized("The request was signed too long ago, or one of the clocks is wrong.")
-        if scope["method"] not in REPEATABLE:
-            self._seen.note(nonce, now_ms)
         return _Signed(at_ms=int(at), nonce=nonce, digest=bytes.fromhex(digest.decode()))
 
 
@@ -211,6 +247,11 @@ class _Body:
         self._tampered = last and not hmac.compare_digest(self._hash.digest(), self._digest)
 
 
+def _is_without_body(scope: Scope) -> bool:
+    """Whether no body can come (RFC 9112, section 6.3: neither length nor encoding is announced)."""
+    return not any(name in _BODY_HEADERS for name, _value in scope["headers"])
+
+
 def _target(scope: Scope) -> bytes:
     """Path and query as they came."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -220,7 +261,7 @@ def _target(scope: Scope) -> bytes:
 
 def _hmac(secret: bytes, method: bytes, target: bytes, told: bytes) -> str:
     # No part can hold a line feed, so that none can be moved into another.
-    return hmac.new(secret, b"\n".join((b"hayloft", method, target, told)), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, b"\n".join((b"hayloft", method, target, told)), "sha256").hex()
 
 
 async def _digest(body: bytes) -> bytes:

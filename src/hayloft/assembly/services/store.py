@@ -7,6 +7,7 @@ that has lost it, or is new, know it again.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from hayloft.assembly.settings import StoreRoleSettings
 from hayloft.errors import HayloftError
 from hayloft.roles import Directory
 from hayloft.store.local import LocalStore
+from hayloft.store.protocol import needle_protocol
 from hayloft.store.server import store_application
 
 HEARTBEAT_SECONDS: Final = 2.0
@@ -46,7 +48,7 @@ async def _store(settings: StoreRoleSettings, stopping: asyncio.Event) -> None:
         app = store_application(store)
         async with (
             directory_of(settings) as directory,
-            serve(app, settings, role="store", ready=store.health),
+            serve(app, settings, role="store", ready=store.health, direct=partial(needle_protocol, store)),
             background(_heartbeats(settings, store, directory)),
         ):
             await stopping.wait()

@@ -1,0 +1,297 @@
+"""Kept-alive HTTP/1.1 connections for GETs of photo bytes: what ``session`` does, for the one hot request.
+
+A read that a gateway passes on costs mostly what its client costs; this one has no redirects, cookies,
+middlewares or streams: one ``write``, httptools' parser, one future. A connection that breaks before its
+answer has begun, as one does that the peer closed while it was idle, is replaced once. Whoever stops
+waiting closes the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from hayloft import limits
+from hayloft.clock import Clock, SystemClock
+from hayloft.errors import RoleUnavailable
+from hayloft.wire.asgi import REQUEST_ID, request_id_variable
+from hayloft.wire.authentication import EMPTY_DIGEST, HEADER, sign
+from hayloft.wire.breaker import Breaker
+from hayloft.wire.errors import from_response
+
+CONNECTIONS_MAX: Final = 128
+"""Connections to one peer; past it a request waits for its turn."""
+
+BODY_BYTES_MAX: Final = limits.UPLOAD_BYTES_MAX + limits.MIB
+HEAD_BYTES_MAX: Final = 64 * limits.KIB
+
+IDLE_SECONDS_MAX: Final = 15.0
+"""How long an idle connection is used again: less than servers keep theirs, so that few break."""
+
+
+class Reply(NamedTuple):
+    """A successful answer; names of headers are in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Channels:
+    """Connections to the peer at ``url``, or at the Unix socket ``uds`` when given."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        uds: Path | None = None,
+        connect_seconds: float,
+        total_seconds: float,
+        secret: bytes | None = None,
+        breaker: Breaker | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        assert parts.scheme == "http", "peers speak plain HTTP to each other"
+        self._peer = url
+        self._host, self._port = parts.hostname or "localhost", parts.port or 80
+        self._prefix = parts.path.rstrip("/")
+        self._authority = parts.netloc
+        self._uds = uds
+        self._connect_seconds = connect_seconds
+        self._total_seconds = total_seconds
+        self._secret = secret
+        self._breaker = breaker
+        self._clock = clock or SystemClock()
+        self._idle: deque[_Channel] = deque()
+        self._open: set[_Channel] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._in_use = 0
+
+    async def get(self, path: str) -> Reply:
+        """The answer to a GET for ``path``, which is sent as it is, query included.
+
+        Raises:
+            HayloftError: what the peer answered, with its type.
+            RoleUnavailable: it did not answer, or not in time, or has not lately and so was not asked.
+        """
+        if self._breaker is not None and not self._breaker.allows():
+            raise RoleUnavailable(f"{self._peer} has not answered lately.")
+        await self._take_turn()
+        try:
+            status, headers, body = await self._exchange(self._request(self._prefix + path))
+        except (OSError, TimeoutError, _Broken) as failure:
+            if self._breaker is not None:
+                self._breaker.failed()
+            raise RoleUnavailable(f"{self._peer} does not answer.") from failure
+        finally:
+            self._give_turn()
+        if self._breaker is not None:
+            self._breaker.succeeded()
+        if status >= 400:
+            raise from_response(status, body, headers)
+        if status != 200:
+            raise RoleUnavailable(f"{self._peer} answered with status {status}.")
+        return Reply(headers, body)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for channel in list(self._open):
+            channel.abort()
+        self._idle.clear()
+
+    async def _exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        channel = self._idle_channel()
+        if channel is not None:
+            try:
+                return await self._ask(channel, request)
+            except _Broken as broken:
+                if broken.begun:
+                    raise
+        return await self._ask(await self._connect(), request)
+
+    async def _ask(self, channel: _Channel, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        answer = channel.send(request)
+        # A timer is cheaper than a timeout context, and a future that fails than a task that is cancelled.
+        timer = channel.loop.call_later(self._total_seconds, channel.expire)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            if channel.is_reusable:
+                self._idle.append(channel)
+            else:
+                channel.abort()
+
+    def _idle_channel(self) -> _Channel | None:
+        while self._idle:
+            channel = self._idle.pop()
+            if channel.is_reusable and channel.loop.time() - channel.used_at < IDLE_SECONDS_MAX:
+                return channel
+            channel.abort()
+        return None
+
+    async def _connect(self) -> _Channel:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._connect_seconds):
+            if self._uds is not None:
+                _, channel = await loop.create_unix_connection(lambda: _Channel(loop), str(self._uds))
+            else:
+                _, channel = await loop.create_connection(lambda: _Channel(loop), self._host, self._port)
+        self._open.add(channel)
+        channel.when_lost = self._open.discard
+        return channel
+
+    def _request(self, target: str) -> bytes:
+        lines = [f"GET {target} HTTP/1.1", f"host: {self._authority}"]
+        if request_id := request_id_variable.get():
+            lines.append(f"{REQUEST_ID}: {request_id}")
+        if self._secret is not None:
+            signature = sign(self._secret, "GET", target, EMPTY_DIGEST, at_ms=self._clock.now_ms())
+            lines.append(f"{HEADER}: {signature}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+    async def _take_turn(self) -> None:
+        if self._in_use < CONNECTIONS_MAX:
+            self._in_use += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_turn()
+            raise
+
+    def _give_turn(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._in_use -= 1
+
+
+class _Broken(Exception):
+    """The connection ended, or what came over it is not HTTP; ``begun``: in the middle of an answer."""
+
+    def __init__(self, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+
+
+class _Channel(asyncio.Protocol):
+    """One connection, with at most one request under way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.used_at = loop.time()
+        self.when_lost: Any = None
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[tuple[int, dict[str, str], bytes]] | None = None
+        self._begun = False
+        self._keeps = True
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._head_size = self._size = 0
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent."""
+        return (
+            self._keeps
+            and self._answer is None
+            and self._transport is not None
+            and not self._transport.is_closing()
+        )
+
+    def send(self, request: bytes) -> asyncio.Future[tuple[int, dict[str, str], bytes]]:
+        """Send a request; its answer's status, headers and body come in the future."""
+        assert self._transport is not None
+        self._begun = False
+        self._headers, self._body, self._head_size, self._size = {}, [], 0, 0
+        self._answer = self.loop.create_future()
+        self._answer.add_done_callback(self._settled)
+        self._transport.write(request)
+        return self._answer
+
+    def abort(self) -> None:
+        """Close at once; a request under way fails."""
+        self._keeps = False
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail()
+
+    def expire(self) -> None:
+        """Close because the answer takes too long."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(TimeoutError())
+        self.abort()
+
+    # asyncio's callbacks -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do what asyncio's do and are no subclasses of them.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self.abort()  # nothing was asked for
+            return
+        self._begun = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._keeps = False
+        self._fail()
+        if self.when_lost is not None:
+            self.when_lost(self)
+
+    # The parser's callbacks ----------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > HEAD_BYTES_MAX:
+            self.abort()
+            return
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > BODY_BYTES_MAX:
+            self.abort()
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        answer, body = self._answer, self._body
+        if answer is None or answer.done():
+            return
+        self._keeps = self._keeps and self._parser.should_keep_alive()
+        self.used_at = self.loop.time()
+        whole = body[0] if len(body) == 1 else b"".join(body)
+        answer.set_result((self._parser.get_status_code(), self._headers, whole))
+        self._answer = None
+
+    # Within --------------------------------------------------------------------------------------
+
+    def _settled(self, answer: asyncio.Future[Any]) -> None:
+        """Nobody waits any more: what still comes belongs to no request."""
+        if answer.cancelled():
+            self._answer = None
+            self.abort()
+
+    def _fail(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(_Broken(self._begun))
