@@ -112,10 +112,10 @@ class World:
         self.position += 1
         return Event(position=self.position, kind=EventKind.DELETED, photo=PhotoId(photo), at_ms=2_000)
 
-    async def open(self, folder: Path, **options: Any) -> LocalSimilarity:
+    async def open(self, folder: Path, *, url: str | None = None, **options: Any) -> LocalSimilarity:
         options.setdefault("decoder", InlineDecoder())
         return await LocalSimilarity.open(
-            f"sqlite:///{folder}/similarity.sqlite",
+            url or f"sqlite:///{folder}/similarity.sqlite",
             folder=folder,
             reader=self,
             append_event=self.append_event,

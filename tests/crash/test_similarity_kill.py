@@ -24,7 +24,7 @@ KILLS = 3
 def recorded(folder: Path) -> dict[str, list[tuple]]:
     engine = create_engine(f"sqlite:///{folder}/similarity.sqlite")
     queries = {
-        "photos": "SELECT photo, state, original, group_id, sha256, width FROM photos ORDER BY photo",
+        "photos": "SELECT photo, state, original, group_id, sha256, width FROM seen_photos ORDER BY photo",
         "fingerprints": "SELECT photo, method, quality, data FROM fingerprints ORDER BY photo, method",
         "links": "SELECT a, b, relation, score, method, evidence, announced FROM links ORDER BY a, b",
     }

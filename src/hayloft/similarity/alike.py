@@ -7,11 +7,8 @@ of them.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +16,62 @@ from numpy.typing import NDArray
 from hayloft.similarity import thresholds
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.methods import Fetch, Match
-from hayloft.similarity.vectors import VectorIndex
 from hayloft.types import PhotoId, Relation
 
 
-class AlikeMethod:
-    """Neighbours by the vectors called ``name``, indexed in a folder of their own under ``folder``."""
+class Vectors(Protocol):
+    """Which vectors are near: ``vectors.VectorIndex`` for one process, ``PgVectorIndex`` for many.
 
-    def __init__(self, folder: Path, *, name: str, dimensions: int, alike_score_min: float) -> None:
+    Called from threads.
+    """
+
+    @property
+    def change(self) -> int:
+        """Everything recorded up to here is in the index."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def add(self, photo: PhotoId, vector: NDArray[np.float32], change: int) -> None:
+        """Put in a photo's vector that was recorded as number ``change``."""
+        ...
+
+    def remove(self, photo: PhotoId) -> None:
+        """Forget a photo; one that is not there is no error."""
+        ...
+
+    def search(self, vector: NDArray[np.float32], *, k: int) -> list[tuple[PhotoId, float]]:
+        """The ``k`` photos with the largest cosine, each with it, largest first."""
+        ...
+
+    def wants_saving(self) -> bool:
+        """Whether so much has changed that ``save`` is worth its writing."""
+        ...
+
+    def save(self) -> None:
+        """Write what changed."""
+        ...
+
+    def successor(self) -> Vectors:
+        """One that everything is put into again; this one answers until then."""
+        ...
+
+    def retire(self) -> None:
+        """Never write again: another one takes over."""
+        ...
+
+    def discard(self) -> None:
+        """Delete it."""
+        ...
+
+
+class AlikeMethod:
+    """Neighbours by the vectors called ``name``."""
+
+    def __init__(self, *, name: str, index: Vectors, alike_score_min: float) -> None:
         self.name = name
-        self._folder = folder / hashlib.sha256(name.encode()).hexdigest()[:16]
-        self._dimensions = dimensions
+        self.index = index
         self._alike_score_min = alike_score_min
-        self.index = VectorIndex(self._folder, dimensions=dimensions)
 
     @property
     def loaded(self) -> int:
@@ -68,21 +108,10 @@ class AlikeMethod:
         ]
 
     def fresh(self) -> AlikeMethod:
-        """The same, empty, on disk too. The older one goes on answering, but is never saved again."""
-        self.index.retire()
-        fresh = AlikeMethod(
-            self._folder.parent,
-            name=self.name,
-            dimensions=self._dimensions,
-            alike_score_min=self._alike_score_min,
+        """The same, to be filled anew. The older one goes on answering, but is never saved again."""
+        return AlikeMethod(
+            name=self.name, index=self.index.successor(), alike_score_min=self._alike_score_min
         )
-        fresh.index.clear()
-        return fresh
-
-    def discard(self) -> None:
-        """Delete what is on disk: nothing is recorded any more of what this method indexes."""
-        self.index.retire()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def save(self, *, force: bool = False) -> None:
         """Write the index, if enough has changed or ``force`` says so."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, update
 from hayloft.similarity import linker, links, shelf
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.records import BLANK, row_of, twins_of
-from hayloft.similarity.schema import State, photos
+from hayloft.similarity.schema import State, photos, removals
 from hayloft.similarity.schema import links as links_table
 from hayloft.similarity.schema import verdicts as verdicts_table
 from hayloft.similarity.shelf import Recorded
@@ -35,6 +35,7 @@ def forget(connection: Connection, photo: PhotoId, *, at_ms: int) -> list[Record
     links.drop(connection, photo)
     shelf.drop(connection, photo)
     _erase(connection, photo, at_ms)
+    connection.execute(insert(removals), {"photo": photo})
     regroup(connection, around | ({heir} if heir is not None else set()))
     return inherited
 

@@ -1,7 +1,9 @@
 """Writes what is found out about photos, one photo at a time: database first, then the indexes in memory.
 
 All changes go through one lock, so that of two photos that arrive together the second always meets the
-first, and a deletion never overtakes the recording that it should undo. Each photo's row, fingerprints,
+first, and a deletion never overtakes the recording that it should undo. Where several processes share the
+database, its transactions follow one another, and each process hears of what the others recorded before its
+own search (``_save_matched``). Each photo's row, fingerprints,
 links and groups change in one transaction; whatever the moment of a crash, the photo is either all there or
 not at all, and the indexes, made anew from the database at start, agree with it.
 """
@@ -9,7 +11,7 @@ not at all, and the indexes, made anew from the database at start, agree with it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -19,6 +21,7 @@ from hayloft.similarity import leaving, linker, links, records, shelf
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.methods import Fetch, Match, Method
+from hayloft.similarity.pgvectors import NEVER_BEHIND
 from hayloft.similarity.records import Seen
 from hayloft.similarity.schema import State
 from hayloft.similarity.shelf import Recorded
@@ -26,15 +29,23 @@ from hayloft.types import Link, PhotoId, Verdict
 
 T = TypeVar("T")
 
+_Matches = list[tuple[str, Match]]
+
 LOAD_PAGE: Final = 2_000
 """Fingerprints read at a time when the indexes are made."""
+
+HEAR_PAGE: Final = 200
+"""The same when other processes' are caught up with: usually there are a few."""
 
 
 class Recorder:
     """The only writer of similarity's database, and the owner of the methods' indexes."""
 
-    def __init__(self, database: Database, methods: Sequence[Method]) -> None:
+    def __init__(self, database: Database, methods: Sequence[Method], *, shared: bool = False) -> None:
         self._database = database
+        self._shared = shared
+        self._heard: dict[str, int] = {}
+        self._heard_removal = 0
         self._methods = {method.name: method for method in methods}
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -48,11 +59,12 @@ class Recorder:
     async def load(self) -> None:
         """Make the indexes from the recorded fingerprints."""
         for method in self._methods.values():
-            await self._load(method)
+            self._heard[method.name] = await self._load(method)
+        await self._hear_of_removals()
 
     async def matches(self, description: Description) -> list[tuple[str, Match]]:
         """What the methods recognise, for photos that are not (yet) recorded too."""
-        return await self.serially(self._matches(description.fingerprints))
+        return await self.serially(self._matches_now(description.fingerprints))
 
     async def settle(self, seen: Seen) -> bool:
         """Whether nothing needs decoding: the photo is recorded, deleted, or a twin (recorded now)."""
@@ -123,33 +135,95 @@ class Recorder:
         return await asyncio.shield(task)
 
     async def _record(self, seen: Seen, description: Description) -> None:
-        matches = await self._matches(description.fingerprints)
-        found = linker.decide(seen.photo, matches, at_ms=seen.seen_at_ms)
         kept = self._kept(description.fingerprints)
 
-        def work(connection: Connection) -> list[Recorded]:
+        def save(connection: Connection, matches: _Matches) -> list[Recorded]:
             if _settle(connection, seen):
                 return []
+            found = linker.decide(seen.photo, matches, at_ms=seen.seen_at_ms)
             alive = records.alive(connection, found, seen.photo)
             return records.save_original(connection, seen, description, kept, alive)
 
-        self._add(await self._database.write(work))
+        await self._save_matched(description.fingerprints, save)
 
     async def _supplement(self, photo: PhotoId, described: Sequence[Fingerprint], at_ms: int) -> None:
         known = await self._database.read(lambda connection: shelf.methods_of(connection, photo))
         lacking = [one for one in described if one.method not in known]
-        found = linker.decide(photo, await self._matches(lacking), at_ms=at_ms)
         kept = self._kept(lacking)
 
-        def work(connection: Connection) -> list[Recorded]:
+        def save(connection: Connection, matches: _Matches) -> list[Recorded]:
             row = records.row_of(connection, photo)
             if row is None or row.state != State.INDEXED or row.original is not None:
                 return []
+            found = linker.decide(photo, matches, at_ms=at_ms)
             links.put(connection, records.alive(connection, found, photo))
             regroup(connection, [photo])
             return [shelf.put(connection, photo, fingerprint) for fingerprint in kept]
 
-        self._add(await self._database.write(work))
+        await self._save_matched(lacking, save)
+
+    async def _save_matched(
+        self,
+        described: Sequence[Fingerprint],
+        save: Callable[[Connection, _Matches], list[Recorded]],
+    ) -> None:
+        """Record what was described together with its links to all that was recorded before it.
+
+        Where other processes record, too, one of them may do so between the search and the transaction.
+        The transaction finds that out, writes nothing, and all is done again: so of two photos that two
+        processes take in at the same moment, the one recorded second has met the first.
+        """
+        recorded = None
+        while recorded is None:
+            matches = await self._matches_now(described)
+            # Transactions of all processes follow one another: nothing can change while this one runs.
+            recorded = await self._database.write(
+                lambda connection, matches=matches: (  # type: ignore[misc]
+                    None if self._is_behind(connection) else save(connection, matches)
+                )
+            )
+        self._add(recorded)
+        for one in recorded:
+            if one.fingerprint.method in self._local():
+                self._heard[one.fingerprint.method] = one.change
+
+    async def _matches_now(self, described: Sequence[Fingerprint]) -> _Matches:
+        """What the methods recognise, other processes' photos included."""
+        if self._shared:
+            await self._hear_of_others()
+        return await self._matches(described)
+
+    def _is_behind(self, connection: Connection) -> bool:
+        return self._shared and shelf.is_behind(connection, self._local(), self._heard_removal)
+
+    def _local(self) -> dict[str, int]:
+        """How far the indexes go that each process has for itself."""
+        return {method: change for method, change in self._heard.items() if change != NEVER_BEHIND}
+
+    async def _hear_of_others(self) -> None:
+        """Bring the indexes of this process up to what all have recorded and removed."""
+
+        def work(connection: Connection) -> list[Recorded]:
+            return shelf.recorded_since(connection, self._local(), limit=HEAR_PAGE)
+
+        while page := await self._database.read(work):
+            await asyncio.to_thread(self._add, page)
+            for one in page:
+                self._heard[one.fingerprint.method] = one.change
+        await self._hear_of_removals()
+
+    async def _hear_of_removals(self) -> None:
+        """Forget what was deleted: an index on disk may also be older than that."""
+
+        def work(connection: Connection) -> list[tuple[int, PhotoId]]:
+            return shelf.removed_since(connection, self._heard_removal, limit=LOAD_PAGE)
+
+        while page := await self._database.read(work):
+            for number, photo in page:
+                self._heard_removal = number
+                self._removed.add(photo)
+                for method in self._methods.values():
+                    method.remove(photo)
 
     async def _record_undecodable(self, seen: Seen, reason: str) -> None:
         def work(connection: Connection) -> None:
@@ -175,6 +249,7 @@ class Recorder:
         await self._database.write(work)
         for name in names:
             self._methods.pop(name, None)
+            self._heard.pop(name, None)
 
     async def _load(self, method: Method) -> int:
         """Add what is recorded and not in the index; returns how far that went."""
@@ -191,6 +266,7 @@ class Recorder:
         for photo in self._removed:
             method.remove(photo)
         self._methods[method.name] = method
+        self._heard[method.name] = at
 
     async def _matches(self, described: Sequence[Fingerprint]) -> list[tuple[str, Match]]:
         loop = asyncio.get_running_loop()

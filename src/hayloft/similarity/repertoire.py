@@ -6,20 +6,27 @@ the database holds of methods that are not of today is obsolete; vectors among i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Connection
 
-from hayloft.database import Database
+from hayloft.database import Database, parse_url
 from hayloft.similarity import shelf
-from hayloft.similarity.alike import AlikeMethod
+from hayloft.similarity.alike import AlikeMethod, Vectors
 from hayloft.similarity.copying import CopyMethod
-from hayloft.similarity.embedders import embedder as embedders
 from hayloft.similarity.embedders.embedder import Embedder
+from hayloft.similarity.embedders.names import made
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.methods import Match, Method, PdqMethod
+from hayloft.similarity.pgvectors import PgVectorIndex
+from hayloft.similarity.vectors import VectorIndex
+
+Indexes = Callable[[str, int], Awaitable[Vectors]]
+"""The index of vectors of a name, so many numbers long."""
 
 _COPIES = "copies"
 _NEVER_LINKED = 2.0
@@ -36,9 +43,9 @@ class Repertoire:
         embedder: Embedder | None,
         alike: Sequence[AlikeMethod],
         obsolete: Sequence[str],
-        folder: Path,
+        indexes: Indexes,
     ) -> None:
-        self._folder = folder
+        self._indexes = indexes
         self.embedder = embedder
         self.obsolete = tuple(obsolete)
         self._copies = list(copies)
@@ -51,25 +58,28 @@ class Repertoire:
         folder: Path,
         embedder: Embedder | None,
         copies: Sequence[Method] | None,
+        *,
+        url: str,
     ) -> Self:
-        """Today's methods, and what the database still has of others."""
+        """Today's methods, and what the database, at ``url``, still has of others."""
         copies = (CopyMethod(folder / _COPIES), PdqMethod()) if copies is None else tuple(copies)
+        indexes = _indexes(database, url, folder)
         today = [method.name for method in copies] + ([] if embedder is None else [embedder.name])
         recorded = await database.read(shelf.counts_by_method)
         obsolete = [name for name in recorded if name not in today]
         alike = []
         if embedder is not None:
-            alike.append(_method_of(embedder, folder))
-            yesterdays = [name for name in obsolete if embedders.made(name)]
-            alike += [await _yesterdays(database, folder, name) for name in yesterdays]
-        return cls(copies=copies, embedder=embedder, alike=alike, obsolete=obsolete, folder=folder)
+            alike.append(await _method_of(embedder, indexes))
+            yesterdays = [name for name in obsolete if made(name)]
+            alike += [await _yesterdays(database, indexes, name) for name in yesterdays]
+        return cls(copies=copies, embedder=embedder, alike=alike, obsolete=obsolete, indexes=indexes)
 
-    def method_of(self, embedder: Embedder) -> AlikeMethod:
+    async def method_of(self, embedder: Embedder) -> AlikeMethod:
         """The method whose fingerprints are the embedder's vectors, in place of one of its name."""
         for before in self._alike:
             if before.name == embedder.name:
                 before.index.retire()
-        return _method_of(embedder, self._folder)
+        return await _method_of(embedder, self._indexes)
 
     def adopt(self, embedder: Embedder | None, method: AlikeMethod | None) -> None:
         """Make ``embedder``, with its ``method``, today's; others are obsolete and keep answering."""
@@ -80,13 +90,13 @@ class Repertoire:
         self.obsolete = tuple(name for name in names if name not in {new.name for new in today})
         self._alike = [*today, *others]
 
-    def forget_obsolete(self) -> None:
+    async def forget_obsolete(self) -> None:
         """What was obsolete is not recorded any more: its indexes go, too."""
-        for method in self._alike:
-            if method.name in self.obsolete:
-                method.discard()
+        gone = [method for method in self._alike if method.name in self.obsolete]
         self._alike = [method for method in self._alike if method.name not in self.obsolete]
         self.obsolete = ()
+        for method in gone:
+            await asyncio.to_thread(method.index.discard)
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -124,7 +134,7 @@ class Repertoire:
         usable = [method for method in self._alike if method.name in by_name]
         if not usable:
             return []
-        largest = max(usable, key=lambda method: len(method.index))
+        largest = usable[0] if len(usable) == 1 else max(usable, key=lambda method: len(method.index))
         return largest.nearest(by_name[largest.name], k=k)
 
     def replace(self, method: Method) -> None:
@@ -140,19 +150,33 @@ class Repertoire:
             await self.embedder.close()
 
 
-def _method_of(embedder: Embedder, folder: Path) -> AlikeMethod:
-    return AlikeMethod(
-        folder,
-        name=embedder.name,
-        dimensions=embedder.dimensions,
-        alike_score_min=embedder.alike_score_min,
-    )
+def _indexes(database: Database, url: str, folder: Path) -> Indexes:
+    """Where indexes of vectors are: in the folder, or in a database that several processes share."""
+
+    async def local(name: str, dimensions: int) -> Vectors:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return VectorIndex(folder / digest, dimensions=dimensions)
+
+    async def shared(name: str, dimensions: int) -> Vectors:
+        return await PgVectorIndex.open(database, url, name=name, dimensions=dimensions)
+
+    return shared if is_shared(url) else local
 
 
-async def _yesterdays(database: Database, folder: Path, name: str) -> AlikeMethod:
+def is_shared(url: str) -> bool:
+    """Whether the database at ``url`` is one that several processes may use at once."""
+    return parse_url(url).get_backend_name() == "postgresql"
+
+
+async def _method_of(embedder: Embedder, indexes: Indexes) -> AlikeMethod:
+    index = await indexes(embedder.name, embedder.dimensions)
+    return AlikeMethod(name=embedder.name, index=index, alike_score_min=embedder.alike_score_min)
+
+
+async def _yesterdays(database: Database, indexes: Indexes, name: str) -> AlikeMethod:
     def work(connection: Connection) -> int:
         (one,) = shelf.after(connection, name, 0, limit=1)
         return len(one.fingerprint.data) // 2
 
-    dimensions = await database.read(work)
-    return AlikeMethod(folder, name=name, dimensions=dimensions, alike_score_min=_NEVER_LINKED)
+    index = await indexes(name, await database.read(work))
+    return AlikeMethod(name=name, index=index, alike_score_min=_NEVER_LINKED)

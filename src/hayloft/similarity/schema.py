@@ -6,6 +6,9 @@ links to other photos, the others a single ``duplicate`` link to it. Each pair o
 link, the strongest that was found. A photo once forgotten stays here as a row without contents, so that
 an event that comes late cannot bring it back. Times are milliseconds since the Unix epoch.
 
+In PostgreSQL there is one table more, ``vectors`` (``pgvectors``): the embedders' fingerprints once
+more, in a type that can be searched. It follows ``fingerprints`` in the same transactions.
+
 A change here needs a revision in ``migrations/versions``; a test compares the two.
 """
 
@@ -48,7 +51,7 @@ class State(IntEnum):
 
 
 photos: Final = Table(
-    "photos",
+    "seen_photos",
     metadata,
     Column("photo", _Big, primary_key=True, autoincrement=False),
     Column("state", SmallInteger, nullable=False),
@@ -86,6 +89,16 @@ fingerprints: Final = Table(
     sqlite_autoincrement=True,
 )
 """What each method keeps of each original, embeddings included."""
+
+removals: Final = Table(
+    "removals",
+    metadata,
+    # Numbers the deletions, so that processes that share the database learn of each other's.
+    Column("removal", _Big, primary_key=True, autoincrement=True),
+    Column("photo", _Big, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Photos that were deleted, in that order."""
 
 links: Final = Table(
     "links",

@@ -5,16 +5,29 @@ They are numbered in the order in which they are recorded, so that an index on d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+)
 
-from hayloft.similarity import links
+from hayloft.similarity import links, pgvectors
+from hayloft.similarity.embedders.names import made
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.grouping import regroup
-from hayloft.similarity.schema import State, fingerprints, photos
+from hayloft.similarity.schema import State, fingerprints, photos, removals
 from hayloft.similarity.schema import links as links_table
 from hayloft.types import PhotoId
 
@@ -45,6 +58,8 @@ def put(connection: Connection, photo: PhotoId, fingerprint: Fingerprint) -> Rec
     )
     assert inserted.inserted_primary_key is not None
     change = int(inserted.inserted_primary_key[0])
+    if connection.dialect.name == "postgresql" and made(fingerprint.method):
+        pgvectors.put(connection, change, fingerprint.method, photo, fingerprint.data)
     return Recorded(change=change, photo=photo, fingerprint=fingerprint)
 
 
@@ -58,6 +73,43 @@ def of_photos(connection: Connection, method: str, chosen: Sequence[PhotoId]) ->
         )
     ]
     return {PhotoId(row.photo): _fingerprint(row) for row in rows}
+
+
+def recorded_since(connection: Connection, heard: Mapping[str, int], *, limit: int) -> list[Recorded]:
+    """What methods have recorded past the number that each of them has heard of, in that order."""
+    rows = connection.execute(
+        select(fingerprints).where(_unheard(heard)).order_by(fingerprints.c.change).limit(limit)
+    )
+    return [
+        Recorded(change=row.change, photo=PhotoId(row.photo), fingerprint=_fingerprint(row)) for row in rows
+    ]
+
+
+def is_behind(connection: Connection, heard: Mapping[str, int], removal: int) -> bool:
+    """Whether something was recorded, or removed, that a process has not heard of."""
+    recorded = exists().where(_unheard(heard))
+    removed = exists().where(removals.c.removal > removal)
+    return bool(connection.execute(select(or_(recorded, removed))).scalar_one())
+
+
+def _unheard(heard: Mapping[str, int]) -> ColumnElement[bool]:
+    newer = [
+        and_(fingerprints.c.method == method, fingerprints.c.change > change)
+        for method, change in heard.items()
+    ]
+    # The first condition follows from the second; it is what an index can be searched by.
+    return and_(fingerprints.c.change > min(heard.values(), default=0), or_(false(), *newer))
+
+
+def removed_since(connection: Connection, removal: int, *, limit: int) -> list[tuple[int, PhotoId]]:
+    """Photos that were deleted past the number ``removal``, each with its number, in that order."""
+    rows = connection.execute(
+        select(removals.c.removal, removals.c.photo)
+        .where(removals.c.removal > removal)
+        .order_by(removals.c.removal)
+        .limit(limit)
+    )
+    return [(int(row.removal), PhotoId(row.photo)) for row in rows]
 
 
 def after(connection: Connection, method: str, change: int, *, limit: int) -> list[Recorded]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,18 @@ class VectorIndex:
         """Never write again: another index takes over the folder. Files that are mapped stay readable."""
         with self._saving:
             self._retired = True
+
+    def successor(self) -> VectorIndex:
+        """An empty one in the same folder; this one answers on, but never writes again."""
+        self.retire()
+        fresh = VectorIndex(self._folder, dimensions=self._dimensions)
+        fresh.clear()
+        return fresh
+
+    def discard(self) -> None:
+        """Delete the folder; never write again."""
+        self.retire()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Forget everything, on disk too."""

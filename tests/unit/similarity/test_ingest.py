@@ -38,7 +38,7 @@ def rows(folder: Path) -> dict[str, list[tuple]]:
     """Everything recorded, except numbers that only say in which order."""
     engine = create_engine(f"sqlite:///{folder}/similarity.sqlite")
     wanted = {
-        "photos": "SELECT * FROM photos ORDER BY photo",
+        "photos": "SELECT * FROM seen_photos ORDER BY photo",
         "fingerprints": "SELECT photo, method, quality, data FROM fingerprints ORDER BY photo, method",
         "links": "SELECT a, b, relation, score, method, evidence, announced FROM links ORDER BY a, b",
         "verdicts": "SELECT a, b, verdict FROM verdicts ORDER BY a, b",

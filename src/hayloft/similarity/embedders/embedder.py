@@ -70,11 +70,6 @@ class Embedder(Protocol):
         ...
 
 
-def made(method: str) -> bool:
-    """Whether fingerprints of this method are some embedder's vectors."""
-    return method.startswith(("builtin/", "onnx/"))
-
-
 def open_embedder(
     spec: str | None, *, threads: int = 1, library: ModelLibrary | None = None
 ) -> Embedder | None:

@@ -1,8 +1,8 @@
 """The other half of a CLIP-style pair: words to vectors among those of photos.
 
 The text encoder is an ONNX file, its tokenizer a ``tokenizer.json``; both lie beside the image encoder
-and are named in its sidecar (``TextSidecar``). Needs the library ``tokenizers`` (the extra ``words``), loaded
-only where such a pair is in use. Synchronous: its owner calls it on a thread.
+and are named in its sidecar (``TextSidecar``). Needs the library ``tokenizers`` (the extra ``words``),
+which is loaded only where such a pair is in use. Synchronous: its owner calls it on a thread.
 """
 
 from __future__ import annotations

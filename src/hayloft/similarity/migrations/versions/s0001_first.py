@@ -13,8 +13,11 @@ _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Create the tables."""
+    # In PostgreSQL these tables lie beside the directory's, which has one of that name.
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    photos = "photos" if sqlite else "seen_photos"
     op.create_table(
-        "photos",
+        photos,
         sa.Column("photo", _Big, primary_key=True, autoincrement=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("position", _Big, nullable=False),
@@ -28,10 +31,10 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("seen_at_ms", _Big, nullable=False),
     )
-    op.create_index("photos_sha256", "photos", ["sha256", "original"])
-    op.create_index("photos_state", "photos", ["state", "photo"])
-    op.create_index("photos_original", "photos", ["original"])
-    op.create_index("photos_group", "photos", ["group_id", "photo"])
+    op.create_index("photos_sha256", photos, ["sha256", "original"])
+    op.create_index("photos_state", photos, ["state", "photo"])
+    op.create_index("photos_original", photos, ["original"])
+    op.create_index("photos_group", photos, ["group_id", "photo"])
     op.create_table(
         "fingerprints",
         sa.Column("change", _Big, primary_key=True, autoincrement=True),
