@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -34,13 +34,17 @@ _PRIVATE: Final = 0o700
 
 
 class LockedDirectory:
-    """The directory at ``path`` of one ``kind``, and of one ``name`` among them if that matters."""
+    """The directory at ``path`` of one ``kind``, and of one ``name`` among them if that matters.
 
-    def __init__(self, path: Path, *, kind: str, name: str = "") -> None:
+    What is named in ``expected`` may be there before anything has been kept in it: disks are mounted there.
+    """
+
+    def __init__(self, path: Path, *, kind: str, name: str = "", expected: Collection[str] = ()) -> None:
         self.path = path.absolute()
         self.marker = self.path / "format.json"
         self.lock_file = self.path / "lock"
         self._kind, self._name = kind, name
+        self._expected = _HARMLESS.union(expected)
 
     @contextmanager
     def lock(self) -> Iterator[int]:
@@ -109,7 +113,7 @@ class LockedDirectory:
 
     def _make(self) -> None:
         if self.path.is_dir() and not self.marker.exists():
-            strangers = [entry.name for entry in self.path.iterdir() if entry.name not in _HARMLESS]
+            strangers = [entry.name for entry in self.path.iterdir() if entry.name not in self._expected]
             if strangers:
                 raise Conflict(
                     f"{self.path} holds other things ({min(strangers)} …) and no Hayloft data; "

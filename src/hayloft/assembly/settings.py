@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConf
 from hayloft.config import (
     CacheSettings,
     GatewaySettings,
+    PitchforkSettings,
     RenditionSettings,
     ServiceSettings,
     Settings,
@@ -191,6 +192,7 @@ class PitchforkRoleSettings(DirectoryUserSettings):
 
     port: int = Field(default=8006, ge=0, le=65_535)
     """Port to listen on."""
+    pitchfork: PitchforkSettings = PitchforkSettings()
 
 
 class ClusterSettings(ClusterFileSettings):

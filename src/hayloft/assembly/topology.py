@@ -78,7 +78,6 @@ ROLES: Final = (
         command="pitchfork",
         name="pitchfork",
         port=8006,
-        count=0,
         needs=("directory", "store"),
         stop_order=1,
     ),

@@ -34,7 +34,7 @@ class ClusterHome(LockedDirectory):
     """Paths in a cluster's directory."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, kind="cluster")
+        super().__init__(path, kind="cluster", expected=("stores",))
         self.secret_file = self.path / "secret"
         self.postgres = self.path / "postgres"
         self.rabbitmq = self.path / "rabbitmq"

@@ -130,7 +130,8 @@ def summary(command: str, health: Mapping[str, Any]) -> str:
         case "similarity":
             return f"{health.get('total_indexed', 0)} photos fingerprinted"
         case "pitchfork":
-            return str(health.get("says", ""))
+            failed = int(health.get("replicas_failed", 0))
+            return f"{failed} replicas to mend" if failed else "all replicas are whole"
     return ""
 
 
