@@ -316,3 +316,41 @@ def test_keys_are_asked_for_and_remembered(tmp_path, folder, new_page):
         page.goto("about:blank")  # or it would go on asking a server that is gone
     finally:
         server.stop()
+
+
+def test_a_folder_is_dropped_on_the_page(empty_server, tmp_path, new_page):
+    nested = tmp_path / "trip" / "second day"
+    nested.mkdir(parents=True)
+    (tmp_path / "trip" / "cat.jpg").write_bytes(jpeg(photos()["cat.jpg"]))
+    (nested / "rocket.jpg").write_bytes(jpeg(photos()["rocket.jpg"]))
+    (nested / ".hidden.jpg").write_bytes(jpeg(photos()["coffee.jpg"]))
+    page = new_page()
+    page.goto(empty_server.url)
+    expect(page.get_by_role("heading", name="No photos yet")).to_be_visible()
+    protocol = page.context.new_cdp_session(page)
+    drag = {"items": [], "files": [str(tmp_path / "trip")], "dragOperationsMask": 1}
+    for kind, y in (("dragEnter", 300), ("dragOver", 300)):
+        protocol.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": y, "data": drag})
+    store = page.locator(".zone", has_text="Photos, or folders of them")
+    expect(store).to_be_visible()
+    box = store.bounding_box()
+    there = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "data": drag}
+    for kind in ("dragOver", "drop"):
+        protocol.send("Input.dispatchDragEvent", {"type": kind, **there})
+    expect(page.locator("#uploads strong")).to_have_text("2 photos stored")
+    expect(store).to_be_hidden()
+    assert {one["name"] for one in empty_server.get("/photos").json["photos"]} == {"cat.jpg", "rocket.jpg"}
+
+
+def test_two_fingers_zoom_a_photo(library, new_page):
+    page = new_page(viewport=PHONE, has_touch=True)
+    open_photo(page, library, "rocket.jpg")
+    image = page.locator(".stage img")
+    box = image.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    protocol = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 80), ("touchEnd", None)):
+        fingers = [] if apart is None else [{"x": x - apart, "y": y}, {"x": x + apart, "y": y}]
+        protocol.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    expect(image).to_have_class("zoomed")
+    assert image.bounding_box()["width"] > 2 * box["width"]

@@ -101,3 +101,35 @@ def test_pages_are_asked_for_twice_and_sent_once(library):
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fpages.py", ".hidden", "%2e%2e"])
 def test_only_the_pages_files_are_served(library, name):
     assert library.get(f"/static/{name}").status == 404
+
+
+def test_events_that_were_given_up_can_be_tried_again(library, new_page):
+    photo = library.get("/photos?limit=1").json["photos"][0]["photo_id"]
+    asked = []
+
+    def events(route) -> None:
+        # What cannot be brought about from here: a consumer that failed three times.
+        consumer = route.request.url.rpartition("=")[2]
+        one = {
+            "photo_id": photo,
+            "reason": "The decoder hung.",
+            "parked_at": "2026-01-02T03:04:05.678Z",
+            "due": bool(asked),
+        }
+        route.fulfill(json={"parked": [one] if consumer == "similarity" else []})
+
+    def retry(route) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(json={"retried": 1})
+
+    page = new_page()
+    page.route("**/events/parked?*", events)
+    page.route("**/events/parked/retry", retry)
+    page.goto(library.url + "/operations")
+    given_up = page.get_by_role("region", name="Given up: comparing photos")
+    expect(given_up).to_contain_text("The decoder hung.")
+    keep(page, "parked")
+    given_up.get_by_role("button", name="Try again").click()
+    expect(page.locator("#notices")).to_contain_text("1 event will be tried again.")
+    expect(given_up.get_by_role("button", name="Being tried again")).to_be_disabled()
+    assert asked == [{"consumer": "similarity"}]

@@ -72,3 +72,18 @@ def test_a_group_never_loses_all_its_photos(twice, new_page):
     temples.get_by_role("button", name="Apply", exact=True).click()
     expect(page.locator("#notices")).to_contain_text("would lose all its photos")
     assert server.get(f"/photo/{ids['temple.jpg']}").status == 200
+
+
+def test_more_groups_are_shown_when_asked_for(twice, new_page):
+    server, _ids = twice
+    page = new_page()
+    page.route(
+        "**/gallery/groups?limit=20*",
+        lambda route: route.continue_(url=route.request.url.replace("=20", "=1")),
+    )
+    page.goto(server.url + "/review")
+    groups = page.locator("article.group")
+    expect(groups).to_have_count(1)
+    page.get_by_role("button", name="Show more groups").click()
+    expect(groups).to_have_count(2)
+    expect(page.get_by_role("button", name="Show more groups")).to_be_hidden()

@@ -95,6 +95,8 @@ export const similarToFile = async (file, k = 48) => (await api(`/similar?k=${k}
 export const remove = (id) => api(`/photo/${id}`, { method: "DELETE" });
 export const groups = (cursor) => api(`/gallery/groups?limit=20${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
 export const stats = () => api("/stats");
+export const parked = async (consumer) => (await api(`/events/parked?consumer=${consumer}`)).parked;
+export const retryParked = async (consumer) => (await api("/events/parked/retry", { method: "POST", body: { consumer } })).retried;
 export const ingestStatus = async () => (await api("/gallery/ingest")).status;
 
 /** A person's word on two photos: "same", "different", or null to take it back. */

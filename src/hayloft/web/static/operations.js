@@ -2,14 +2,16 @@
 
 import { h, fill } from "/static/dom.js";
 import { stats, api } from "/static/api.js";
+import { parkedCard } from "/static/parked.js";
 import { bytes, count, duration, percent, plural } from "/static/words.js";
 
 const EVERY_MS = 4000;
 const ROOM_LOW = 0.9;
 
 const main = document.getElementById("main");
-const page = h("div.wrap");
-main.append(page);
+const page = h("div", { style: { display: "contents" } });
+const { card: parked, refresh: refreshParked } = parkedCard();
+main.append(h("div.wrap", {}, page, parked));
 
 const tile = (title, big, small) => h("div.card", {}, h("span.soft.small", {}, title), h("span.big.number", {}, big), h("span.soft.small", {}, small));
 
@@ -50,7 +52,7 @@ function ingestCard(similarity) {
       ["Could not be decoded", count(similarity.undecodable)],
       ["Given up after three tries", similarity.parked ? h("span.pill.bad", {}, count(similarity.parked)) : "0"],
     ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    similarity.parked > 0 && h("p", {}, "Photos that were given up are stored and served, but not compared with others. The server's log says why."));
+    similarity.parked > 0 && h("p", {}, "Photos that were given up are stored and served, but not compared with others. Below they stand with the reason."));
 }
 
 async function refresh() {
@@ -67,6 +69,7 @@ async function refresh() {
         tile("Volumes", count(directory.volumes), `${count(directory.writable_volumes)} take writes`),
         tile("Room left", bytes(free), plural(stores.length, "store"))),
       ingestCard(similarity), stores.map(storeCard));
+    await refreshParked();
   } catch (failure) {
     fill(page, h("h1", {}, "Operations"), h("div.notice.bad", { role: "alert" }, h("p", {}, failure.message)));
   }
