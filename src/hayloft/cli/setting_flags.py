@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings
 from pydantic_settings.exceptions import SettingsError
 
 from hayloft.cli.failure import Complaint
+from hayloft.cli.output import safe, say
+from hayloft.cli.variables import unread
 from hayloft.config import Settings
 
 _SHORT: Final = {"data": "-d", "host": "-H", "port": "-p", "workers": "-w"}
@@ -78,7 +80,10 @@ def command(name: str, kind: type[S], run: Callable[[S], int], *, text: str) -> 
     shown = [flag for flag in flags(kind) if not flag.is_secret]
 
     def carry_out(**given: Any) -> None:
-        code = run(settings_from(given, kind))
+        settings = settings_from(given, kind)
+        for variable in unread():
+            say(f"hayloft: {safe(variable.text)} {variable.advice}", "yellow")
+        code = run(settings)
         if code:
             raise typer.Exit(code)
 

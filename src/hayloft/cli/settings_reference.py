@@ -19,7 +19,8 @@ Each setting can be given in three places; the first that has it decides:
 3. the file `hayloft.toml` in the working directory, or the one that `HAYLOFT_CONFIG` names.
 
 A value that makes no sense is refused at the start. So is a misspelt name in the file, among the flags, or
-behind the `__` of a variable; variables that are misspelt before it are not noticed. In the environment a
+behind the `__` of a variable. A variable that begins with `HAYLOFT_` and is read by nothing is named at the
+start and by `hayloft doctor`, with the setting that comes nearest. In the environment a
 list is JSON: `HAYLOFT_API_KEYS='["key one", "key two"]'`; as a flag it is repeated. Commands that talk to a
 server read `HAYLOFT_URL` and `HAYLOFT_API_KEY`, which are theirs and not the server's.
 

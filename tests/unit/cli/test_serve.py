@@ -77,3 +77,20 @@ def test_a_wrong_value_in_the_environment_and_a_broken_file(hayloft, monkeypatch
     assert (ran.code, "The settings cannot be read" in ran.err) == (2, True)
     Path("hayloft.toml").write_text("prot = 1\n")
     assert "prot" in hayloft("serve").err
+
+
+def test_a_misspelt_variable_is_named_with_what_is_meant(hayloft, monkeypatch):
+    monkeypatch.setattr("hayloft.assembly.serve.serve", lambda _settings: 0)
+    monkeypatch.setenv("HAYLOFT_WOKERS", "2")
+    monkeypatch.setenv("HAYLOFT_PUBLIC_URI", "http://example.org")
+    monkeypatch.setenv("HAYLOFT_SOMETHING_ELSE", "1")
+    monkeypatch.setenv("HAYLOFT_SIMILARITY__ENABLED", "false")
+    monkeypatch.setenv("hayloft_port", "0")
+    ran = hayloft("serve")
+    assert ran.code == 0
+    assert "HAYLOFT_WOKERS is set, but there is no such setting. Set HAYLOFT_WORKERS instead" in ran.err
+    assert "Set HAYLOFT_PUBLIC_URL instead" in ran.err
+    assert "HAYLOFT_SOMETHING_ELSE is set, but there is no such setting. Take it away" in ran.err
+    assert len(ran.err.splitlines()) == 3
+    told = hayloft("doctor", "--json").json
+    assert len([one for one in told if one["subject"] == "environment"]) == 3

@@ -1,4 +1,4 @@
-"""The machine: Python, the operating system, the limit of open files, the checksum's speed."""
+"""The machine: Python, the environment, the system, the limit of open files, the checksum's speed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Final
 
 from hayloft import __version__
 from hayloft.cli.checks import Finding
+from hayloft.cli.output import safe
+from hayloft.cli.variables import unread
 
 OPEN_FILES_MIN: Final = 1024
 """Per process: two files for each volume, and a socket for each client."""
 
 
 def check_machine() -> Iterator[Finding]:
-    """Python, the operating system, processors, the limit of open files, the checksum's speed."""
+    """Python, misspelt variables, the operating system, the limit of open files, the checksum's speed."""
     yield _python()
+    yield from _variables()
     yield _system()
     yield _open_files()
     yield _checksum()
@@ -26,6 +29,13 @@ def check_machine() -> Iterator[Finding]:
 def _python() -> Finding:
     version = platform.python_version()
     return Finding(subject="Python", level="good", text=f"{version}, Hayloft {__version__}")
+
+
+def _variables() -> Iterator[Finding]:
+    for variable in unread():
+        yield Finding(
+            subject="environment", level="wrong", text=safe(variable.text), advice=variable.advice
+        )
 
 
 def _system() -> Finding:

@@ -36,7 +36,7 @@ function storeCard(store) {
 function ingestCard(similarity) {
   if (!similarity) {
     return h("section.card", {}, h("h2", {}, "Ingest"), h("p", {}, h("span.pill.bad", {}, "not answering"),
-      " New photos are stored and served all the same; links come when it is back."));
+      " It is starting, or switched off. New photos are stored and served all the same; links come when it is back."));
   }
   const done = similarity.total_indexed + similarity.undecodable + similarity.parked;
   const share = done + similarity.pending ? done / (done + similarity.pending) : 1;
@@ -66,7 +66,7 @@ async function refresh() {
       h("div.tiles", {},
         tile("Photos", count(directory.photos), `${count(directory.deleted)} deleted`),
         tile("Originals", bytes(directory.bytes), directory.photos ? `${bytes(directory.bytes / directory.photos)} on average` : "none yet"),
-        tile("Volumes", count(directory.volumes), `${count(directory.writable_volumes)} take writes`),
+        tile("Volumes", count(directory.volumes), `${count(directory.writable_volumes)} ${directory.writable_volumes === 1 ? "takes" : "take"} writes`),
         tile("Room left", bytes(free), plural(stores.length, "store"))),
       ingestCard(similarity), stores.map(storeCard));
     await refreshParked();
