@@ -28,7 +28,9 @@ from hayloft.renditions.ingest import RenditionsConsumer
 from hayloft.renditions.local import LocalRenditions
 from hayloft.roles import Directory
 from hayloft.similarity import server as similarity_server
+from hayloft.similarity.embedders.choice import follow
 from hayloft.similarity.embedders.embedder import open_embedder
+from hayloft.similarity.embedders.library import ModelLibrary
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
 from hayloft.wire.asgi import App, Receive, Scope, Send
@@ -69,12 +71,14 @@ async def _links(
 ) -> AsyncIterator[LocalSimilarity]:
     """Similarity, fed."""
     told = settings.similarity
+    library = ModelLibrary(settings.data / "models")
+    chosen, threads = library.in_use(), told.embedder_threads
     similarity = await LocalSimilarity.open(
-        f"sqlite:///{settings.data.absolute() / 'similarity.sqlite'}",
+        _database_url(settings),
         folder=settings.data / "indexes",
         reader=Originals(directory, fleet),
         append_event=directory.append_event,
-        embedder=open_embedder(told.embedder, threads=told.embedder_threads),
+        embedder=open_embedder(told.embedder or chosen, threads=threads, library=library),
         processes=told.processes,
     )
     try:
@@ -82,10 +86,21 @@ async def _links(
         async with (
             _consumer(settings, SIMILARITY_QUEUE, handler, loops=loops),
             _consumer(settings, DELETIONS_QUEUE, handler),
+            AsyncExitStack() as stack,
         ):
+            if told.embedder is None:
+                following = follow(similarity, library, chosen=chosen, threads=threads)
+                await stack.enter_async_context(background(following))
             yield similarity
     finally:
         await similarity.close()
+
+
+def _database_url(settings: SimilarityRoleSettings) -> str:
+    """The shared PostgreSQL, or a file of this process's own."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data.absolute() / 'similarity.sqlite'}"
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 // The gallery: everything that is stored, newest first; uploads; search by example; ingest as it goes.
 
 import { h, fill, notify, attempt, showKeys } from "/static/dom.js";
-import { gallery, ingestStatus, similarToFile, tiles } from "/static/api.js";
+import { api, gallery, ingestStatus, similarToFile, tiles } from "/static/api.js";
 import { CHUNK, Grid, justify, tile } from "/static/grid.js";
 import { Uploads, filesOf } from "/static/upload.js";
 import { plural, duration, count, percent } from "/static/words.js";
@@ -89,27 +89,41 @@ const example = h("input.visually-hidden", {
 
 async function search(file) {
   const picture = URL.createObjectURL(file);
-  const close = h("button.button", { type: "button", onclick: () => { results.hidden = true; element.hidden = false; URL.revokeObjectURL(picture); } }, "Back to all photos");
+  const image = h("img", { src: picture, alt: "The picture searched for", style: { height: "5rem", borderRadius: "6px" } });
+  const badge = ({ relation, score }) => ({ duplicate: "identical", copy: "same photo" })[relation] ?? `alike ${percent(Math.max(0, score))}`;
+  await show([image, h("h2", {}, `Photos like ${file.name}`)], () => similarToFile(file), badge, () => URL.revokeObjectURL(picture));
+}
+
+// Search by words, where the server's model knows words; their scores mean nothing to a person ----
+
+const words = h("input.button", { type: "search", name: "words", placeholder: "Search by words", "aria-label": "Search by words", maxlength: "1000" });
+const asking = h("form", { role: "search", hidden: true, onsubmit: (event) => { event.preventDefault(); describe(words.value.trim()); } }, words);
+
+async function describe(said) {
+  if (said) await show([h("h2", {}, `Photos of ${said}`)], async () => (await api(`/search?k=48&q=${encodeURIComponent(said)}`)).photos, () => "");
+}
+
+// What was found, in place of all photos ----------------------------------------------------------
+
+async function show(title, ask, badge, leave = () => {}) {
+  const close = h("button.button", { type: "button", onclick: () => { results.hidden = true; element.hidden = false; leave(); } }, "Back to all photos");
   const list = h("div", { style: { position: "relative" } }, h("p.soft", { role: "status" }, "Searching …"));
-  fill(results,
-    h("div.row", {}, h("img", { src: picture, alt: "The picture searched for", style: { height: "5rem", borderRadius: "6px" } }),
-      h("h2", {}, `Photos like ${file.name}`), h("span.spring"), close),
-    list);
+  fill(results, h("div.row", {}, ...title, h("span.spring"), close), list);
   results.hidden = false;
   element.hidden = true;
   results.scrollIntoView({ block: "start" });
-  const found = await attempt(() => similarToFile(file));
+  const found = await attempt(ask);
   if (!found) { close.click(); return; }
   const nearness = new Map(found.map((neighbour) => [neighbour.photo_id, neighbour]));
   const photos = found.length ? (await attempt(() => tiles([...nearness.keys()]))) ?? [] : [];
   if (!photos.length) { fill(list, h("p", {}, "Nothing here looks like it. Photos are found once they have been ingested.")); return; }
-  const badge = ({ relation, score }) => ({ duplicate: "identical", copy: "same photo" })[relation] ?? `alike ${percent(Math.max(0, score))}`;
   const { boxes, height } = justify(photos.map((photo) => photo.width / photo.height), results.clientWidth - 48, 190);
   fill(list, photos.map((photo, index) => tile(photo, boxes[index], badge(nearness.get(photo.photo_id)))));
   list.style.height = `${height}px`;
 }
 
 document.getElementById("actions").append(
+  asking,
   h("button.button", { type: "button", onclick: () => example.click() }, "Search by picture"), example,
   chooser("Add photos", true));
 
@@ -119,6 +133,7 @@ async function watchIngest() {
   try {
     const status = await ingestStatus();
     const rate = status?.photos_per_second;
+    asking.hidden = !status?.takes_words;
     ingest.textContent = status?.pending
       ? `Comparing ${count(status.pending)} new ${status.pending === 1 ? "photo" : "photos"} with the others` +
         (rate > 0 ? `, ${duration(status.pending / rate)} left` : "")
