@@ -105,6 +105,7 @@ class Load:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS_MAX)
         async with aiohttp.ClientSession(self._url, timeout=timeout) as session:
             events = asyncio.create_task(self._follow_events())
+            await asyncio.to_thread(self._listening.wait)
             work = [
                 self._repeat(self._rates.uploads / 2, self._upload, session),
                 self._repeat(self._rates.uploads / 2, self._upload, session),

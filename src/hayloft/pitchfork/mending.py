@@ -59,7 +59,8 @@ class Mending:
             replicas = await self._watched.replicas_of(volume)
             with self._journal.doing("compare", volume=volume):
                 outcome = await self._bring_together(volume, replicas, Scrutiny.INDEX)
-                if deep and outcome.agreed:
+                # A replica that is damaged and does not know it yet is no source, and only this tells.
+                if deep or not outcome.agreed:
                     deeper = await self._bring_together(volume, replicas, Scrutiny.KNOWN)
                     outcome = Mended(
                         agreed=deeper.agreed,
