@@ -1,26 +1,38 @@
 """Copies needles from one store to another, in bulk: verified, throttled, and never beyond a deletion.
 
-While one batch is written, the next one is read. A batch is durable before it counts. Right after it, the
-directory is asked whether a photo in it was deleted meanwhile: that deletion may have passed the target
-before the needle came. Interrupted at any moment, it has copied some batches; whoever compares next finds
-what is left.
+While one batch is being read, others are on their way and being written. A batch is durable before it
+counts. Right after it, the directory is asked whether a photo in it was deleted meanwhile: that deletion
+may have passed the target before the needle came. Interrupted at any moment, it has copied some batches;
+whoever compares next finds what is left.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hayloft import limits
-from hayloft.pitchfork.journal import Journal
+from hayloft.pitchfork.journal import Journal, Work
 from hayloft.pitchfork.throttle import Throttle
 from hayloft.pitchfork.watched import Watched
 from hayloft.roles import Store
-from hayloft.types import NeedleEntry, NeedleKey, PhotoStatus, StoreId, VolumeId
+from hayloft.types import NeedleEntry, PhotoStatus, StoreId, VolumeId
 
 TOMBSTONE_BYTES: Final = 64
 """What a tombstone counts for, about."""
+
+
+LANES: Final = 3
+"""Batches under way at the same time: one read, one sent, one written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    volume: VolumeId
+    source: StoreId
+    target: StoreId
 
 
 class Copying:
@@ -39,34 +51,34 @@ class Copying:
         Raises:
             HayloftError: either side, or the directory, failed; some of it may have been copied.
         """
-        batches = list(_batches(entries))
-        taken = 0
         with self._journal.doing(
             "copy", volume=volume, store=target, total=sum(map(_weight, entries))
         ) as work:
-            reading = self._read(volume, source, batches[0])
+            batches = iter(_batches(entries))
+            route = _Route(volume=volume, source=source, target=target)
+            lanes = [asyncio.create_task(self._lane(route, batches, work)) for _ in range(LANES)]
             try:
-                for number, batch in enumerate(batches):
-                    records = await reading
-                    if number + 1 < len(batches):
-                        reading = self._read(volume, source, batches[number + 1])
-                    await self._throttle.wait(len(records))
-                    imported = await self._watched.store(target).import_needles(volume, records)
-                    await self._bury_the_dead(volume, self._watched.store(target), batch)
-                    taken += imported.stored + imported.deleted
-                    work.done += len(records)
-                    self._journal.did("needles copied", imported.stored)
-                    self._journal.did("tombstones copied", imported.deleted)
-                    self._journal.did("bytes copied", len(records))
+                return sum(await asyncio.gather(*lanes))
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
-        return taken
+                for lane in lanes:
+                    lane.cancel()
+                await asyncio.gather(*lanes, return_exceptions=True)
 
-    def _read(self, volume: VolumeId, source: StoreId, batch: list[NeedleEntry]) -> asyncio.Task[bytes]:
-        keys = [entry.key for entry in batch]
-        store = self._watched.store(source)
-        return asyncio.create_task(_export(store, volume, keys))
+    async def _lane(self, route: _Route, batches: Iterator[list[NeedleEntry]], work: Work) -> int:
+        """Take one batch after the other, as long as there are any."""
+        source, target = self._watched.store(route.source), self._watched.store(route.target)
+        taken = 0
+        for batch in batches:
+            records = await source.export_needles(route.volume, [entry.key for entry in batch])
+            await self._throttle.wait(len(records))
+            imported = await target.import_needles(route.volume, records)
+            await self._bury_the_dead(route.volume, target, batch)
+            taken += imported.stored + imported.deleted
+            work.done += len(records)
+            self._journal.did("needles copied", imported.stored)
+            self._journal.did("tombstones copied", imported.deleted)
+            self._journal.did("bytes copied", len(records))
+        return taken
 
     async def _bury_the_dead(self, volume: VolumeId, target: Store, batch: list[NeedleEntry]) -> None:
         photos = {entry.key.photo for entry in batch if not entry.deleted}
@@ -74,10 +86,6 @@ class Copying:
         for photo in photos:
             if statuses.get(photo) is PhotoStatus.DELETED:
                 await target.delete(photo)
-
-
-async def _export(store: Store, volume: VolumeId, keys: list[NeedleKey]) -> bytes:
-    return await store.export_needles(volume, keys)
 
 
 def _batches(entries: Sequence[NeedleEntry]) -> Iterator[list[NeedleEntry]]:

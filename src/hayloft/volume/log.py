@@ -190,9 +190,10 @@ class Window:
         if offset + size > self._end:
             raise NeedleCorrupt("The log ends before the needle does.")
         if not self._start <= offset <= offset + size <= self._start + len(self._view):
-            buffer = bytearray(min(max(size, WINDOW_BYTES), self._end - offset))
+            # Uninitialised, as in ``read``.
+            buffer = np.empty(min(max(size, WINDOW_BYTES), self._end - offset), np.uint8).data
             read = self._file.read_into(buffer, offset)
-            self._start, self._view = offset, memoryview(buffer)[:read]
+            self._start, self._view = offset, buffer[:read]
             if read < size:
                 raise NeedleCorrupt("The log ends before the needle does.")
         return self._view[offset - self._start : offset - self._start + size]
