@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 import uvloop
+from prometheus_client import CollectorRegistry
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hayloft import limits
@@ -87,16 +88,23 @@ async def _until_told(service: Service[S], settings: S, name: str) -> None:
 
 @asynccontextmanager
 async def serve(
-    app: App, settings: MemberSettings, *, role: str, ready: Question, direct: MakeProtocol | None = None
+    app: App,
+    settings: MemberSettings,
+    *,
+    role: str,
+    ready: Question,
+    direct: MakeProtocol | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[AppServer]:
     """Serve a role's application while the context is open.
 
-    ``direct`` makes the protocol by which a role answers some requests past its application.
+    ``direct`` makes the protocol by which a role answers some requests past its application; ``registry``
+    holds what the role itself counts.
 
     Raises:
         RoleUnavailable: it could not listen.
     """
-    operated = Operated(app, role=role, ready=ready)
+    operated = Operated(app, role=role, ready=ready, registry=registry)
     bounded = Bounded(operated, requests_max=REQUESTS_IN_FLIGHT_MAX)
     key = settings.key()
     guarded = None if key is None else Authenticated(bounded, [key], open_paths=OPEN)

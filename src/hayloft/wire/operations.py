@@ -46,13 +46,18 @@ Question = Callable[[], Awaitable[Any]]
 
 
 class Operated:
-    """The application ``app`` of the role called ``role``, with ``/ready`` and ``/metrics``."""
+    """The application ``app`` of the role called ``role``, with ``/ready`` and ``/metrics``.
 
-    def __init__(self, app: App, *, role: str, ready: Question) -> None:
+    What the role itself counts in ``registry`` is told by ``/metrics`` too.
+    """
+
+    def __init__(
+        self, app: App, *, role: str, ready: Question, registry: CollectorRegistry | None = None
+    ) -> None:
         self._app = app
         self._ready = ready
         self._counts = _Counts(role)
-        self._registry = CollectorRegistry()
+        self._registry = registry or CollectorRegistry()
         self._registry.register(self._counts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

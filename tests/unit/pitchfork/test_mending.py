@@ -7,7 +7,7 @@ import pytest
 from hayloft import limits
 from hayloft.errors import NeedleCorrupt, PhotoDeleted, RoleUnavailable, StorageFull
 from hayloft.types import AlternateKey, volume_of
-from unit.pitchfork.world import NAMES, World, make, some_bytes
+from pitchfork_world import NAMES, World, make, some_bytes
 
 S1, S2, S3 = NAMES
 

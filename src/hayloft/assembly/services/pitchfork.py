@@ -22,7 +22,13 @@ async def _pitchfork(settings: PitchforkRoleSettings, stopping: asyncio.Event) -
         pitchfork = Pitchfork(directory=directory, stores=fleet, settings=settings.pitchfork)
         app = pitchfork_application(pitchfork)
         async with (
-            serve(app, settings, role="pitchfork", ready=pitchfork.ready),
+            serve(
+                app,
+                settings,
+                role="pitchfork",
+                ready=pitchfork.ready,
+                registry=pitchfork.journal.registry,
+            ),
             background(pitchfork.run()),
         ):
             await stopping.wait()
