@@ -34,11 +34,15 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_database(request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Makes a database with a directory's tables, and says its URL; the server starts when first needed."""
+def postgres_database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Lends a database with a directory's tables, and says its URL; the server starts when first needed."""
+    lent: list[str] = []
 
-    def make() -> str:
+    def lend() -> str:
         server: PostgresServer = request.getfixturevalue("postgres")
-        return server.database()
+        lent.append(server.borrow())
+        return lent[-1]
 
-    return make
+    yield lend
+    for url in lent:
+        request.getfixturevalue("postgres").give_back(url)

@@ -1,5 +1,5 @@
-"""The directory's protocol: one suite over the directory itself, on SQLite and on PostgreSQL, and over HTTP
-on a real socket: to one directory, and to a primary and a replica on one PostgreSQL database.
+"""The directory's protocol: one suite over the directory itself, on SQLite, and over HTTP on a real socket:
+to one directory, and to a primary and a replica on one PostgreSQL database.
 """
 
 from __future__ import annotations
@@ -101,14 +101,6 @@ async def over_http(place: Place) -> AsyncIterator[Directory]:
 
 
 @asynccontextmanager
-async def on_postgres(place: Place) -> AsyncIterator[Directory]:
-    url = await asyncio.to_thread(place.postgres_database)
-    directory = LocalDirectory.open(url, policy=POLICY, clock=place.clock)
-    yield directory
-    await directory.close()
-
-
-@asynccontextmanager
 async def primary_and_replica(place: Place) -> AsyncIterator[Directory]:
     """A client that asks the replica first: it reads there, and is sent to the primary to write."""
     url = await asyncio.to_thread(place.postgres_database)
@@ -129,7 +121,7 @@ async def primary_and_replica(place: Place) -> AsyncIterator[Directory]:
         yield client
 
 
-@pytest.fixture(params=[local, over_http, on_postgres, primary_and_replica])
+@pytest.fixture(params=[local, over_http, primary_and_replica])
 async def directory(request, tmp_path: Path, clock: Clock, postgres_database) -> AsyncIterator[Directory]:
     async with request.param(Place(tmp_path, clock, postgres_database)) as directory:
         await directory.register(store("local"))

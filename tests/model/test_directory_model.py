@@ -6,15 +6,20 @@ event log up to date incrementally. After every batch, both must say the same.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from hayloft.database import parse_url
+from hayloft.database.postgres import postgres_engine
 from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory import listing, log, photos
 from hayloft.directory.allocation import Activations, Allocation, Allocations
@@ -172,16 +177,55 @@ histories = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "directory.sqlite"
-    engine = sqlite_engine(parse_url(f"sqlite:///{path}"), begin="BEGIN IMMEDIATE")
-    with engine.begin() as connection:
-        upgrade_on(connection)
-        health = StoreHealth(store=StoreId("s"), volumes=(), free_bytes=1 << 40, capacity_bytes=1 << 40)
-        register(connection, Heartbeat(health, None, 0, 1 << 40))
-    yield engine
-    engine.dispose()
+HEALTH = StoreHealth(store=StoreId("s"), volumes=(), free_bytes=1 << 40, capacity_bytes=1 << 40)
+
+
+class Sqlite:
+    """A database in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        url = parse_url(f"sqlite:///{folder / 'directory.sqlite'}")
+        self._engine = sqlite_engine(url, begin="BEGIN IMMEDIATE")
+
+    def run(self, work: Callable[[Connection], None], *, commit: bool = False) -> None:
+        with self._engine.connect() as connection:
+            work(connection)
+            (connection.commit if commit else connection.rollback)()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class Postgres:
+    """A database on a server, on an event loop of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._engine = postgres_engine(parse_url(url), idle_ms_max=0)
+
+    def run(self, work: Callable[[Connection], None], *, commit: bool = False) -> None:
+        async def run() -> None:
+            async with self._engine.connect() as connection:
+                await connection.run_sync(work)
+                await (connection.commit if commit else connection.rollback)()
+
+        self._runner.run(run())
+
+    def close(self) -> None:
+        self._runner.run(self._engine.dispose())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database(request, tmp_path_factory):
+    if request.param == "sqlite":
+        opened = Sqlite(tmp_path_factory.mktemp("model"))
+    else:
+        opened = Postgres(request.getfixturevalue("postgres").empty_database())
+    opened.run(upgrade_on, commit=True)
+    opened.run(lambda c: register(c, Heartbeat(HEALTH, None, 0, 1 << 40)), commit=True)
+    yield opened
+    opened.close()
 
 
 @settings(
@@ -191,15 +235,16 @@ def engine(tmp_path_factory):
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(history=histories)
-def test_any_history_of_changes(engine, history):
-    with engine.connect() as connection:
+def test_any_history_of_changes(database, history):
+    def live(connection: Connection) -> None:
         block = lease(connection, LeaseRequest("h", LEASED, 0), POLICY)
         run = Run(connection, block)
         for kind, batch in history:
             getattr(run, kind)(batch)
             run.compare_log()
         run.compare()
-        connection.rollback()
+
+    database.run(live)
 
 
 class Run:

@@ -116,7 +116,7 @@ class Directories:
         reading = is_read(method, path)
         url = self._reader if reading else self._primary
         deadline = time.monotonic() + TAKEOVER_SECONDS_MAX
-        attempts = redirects = 0
+        attempts = redirects = refusals = 0
         while True:
             try:
                 session = self._session(url)
@@ -126,6 +126,10 @@ class Directories:
             except (RoleUnavailable, NotPrimary, ShuttingDown) as error:
                 attempts += 1
                 if not (repeatable or _was_not_done(error)) or self._gives_up(attempts, deadline):
+                    raise
+                # One that answers so, for want of its database or of stores, has done its own waiting.
+                refusals += isinstance(error, RoleUnavailable) and not _is_silence(error)
+                if refusals >= len(self._urls):
                     raise
                 url = self._after(url)
             else:

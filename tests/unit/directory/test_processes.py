@@ -1,4 +1,6 @@
-"""Several processes on one SQLite file: no lock errors, one order of events, one truth about duplicates."""
+"""Several processes on one database, in a file or on a server: no lock errors, one order of events, one
+truth about duplicates.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,17 @@ from hayloft.types import EventKind, PhotoQuery, StoreHealth, StoreId
 COMMITTER = Path(__file__).with_name("committer.py")
 
 
-@pytest.fixture
-async def directory(tmp_path: Path):
+@pytest.fixture(params=["sqlite", "postgres"])
+async def url(request, tmp_path: Path, postgres_database) -> str:
+    if request.param == "postgres":
+        return await asyncio.to_thread(postgres_database)
     url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
     await asyncio.to_thread(upgrade, url)
+    return url
+
+
+@pytest.fixture
+async def directory(url: str):
     directory = LocalDirectory.open(url, policy=WritePolicy(writable_max=4))
     await directory.register(
         StoreHealth(store=StoreId("local"), volumes=(), free_bytes=1 << 40, capacity_bytes=1 << 40)
@@ -32,8 +41,7 @@ async def directory(tmp_path: Path):
     await directory.close()
 
 
-def start(tmp_path: Path, holder: str, count: int, *flags: str) -> subprocess.Popen[str]:
-    url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
+def start(url: str, holder: str, count: int, *flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(COMMITTER), url, holder, str(count), *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -52,9 +60,9 @@ async def events_of(directory) -> list:
     return found
 
 
-async def test_processes_commit_side_by_side(directory, tmp_path):
+async def test_processes_commit_side_by_side(directory, url):
     """A reader follows the log meanwhile and must see every position once, in order."""
-    processes = [start(tmp_path, f"p{n}", 400) for n in range(3)]
+    processes = [start(url, f"p{n}", 400) for n in range(3)]
     seen = []
     while len(seen) < 1200:
         more = await directory.events(after=len(seen), limit=100, wait_seconds=30)
@@ -68,10 +76,10 @@ async def test_processes_commit_side_by_side(directory, tmp_path):
     assert (await directory.photos(PhotoQuery(limit=1))).total == 1200
 
 
-async def test_the_same_uploads_in_two_processes_race(directory, tmp_path):
+async def test_the_same_uploads_in_two_processes_race(directory, url):
     """Numbers with a key become one photo; the others two photos, one the duplicate of the other."""
     count = 300
-    one, two = await finish([start(tmp_path, f"p{n}", count, "same") for n in range(2)])
+    one, two = await finish([start(url, f"p{n}", count, "same") for n in range(2)])
     answers = {}
     for photo, duplicate_of, repeated, number in one + two:
         answers.setdefault(int(number), []).append((int(photo), duplicate_of, repeated))
@@ -87,8 +95,8 @@ async def test_the_same_uploads_in_two_processes_race(directory, tmp_path):
 
 
 @pytest.mark.parametrize("attempt", range(3))
-async def test_a_process_killed_in_the_middle_of_commits_loses_nothing(directory, tmp_path, attempt):
-    process = start(tmp_path, "victim", 1_000_000)
+async def test_a_process_killed_in_the_middle_of_commits_loses_nothing(directory, url, attempt):
+    process = start(url, "victim", 1_000_000)
     lines_before = 300 + 137 * attempt
     acknowledged = [await asyncio.to_thread(process.stdout.readline) for _ in range(lines_before)]
     os.kill(process.pid, signal.SIGKILL)
@@ -106,5 +114,5 @@ async def test_a_process_killed_in_the_middle_of_commits_loses_nothing(directory
     for photo in list(photos)[-20:]:
         assert (await directory.photo(photo)).status == "active"
     # The lock went with its holder: others go on at once.
-    lines = await finish([start(tmp_path, "survivor", 50)])
+    lines = await finish([start(url, "survivor", 50)])
     assert len(lines[0]) == 50
