@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +35,11 @@ RIGHT_SECONDS_MAX = 120.0
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene() -> Iterator[Scene]:
     sys.stderr.write(f"HAYLOFT_TEST_SEED={SEED}\n")
-    data = tmp_path_factory.mktemp("cluster") / "data"
+    # Not under pytest's folder: that is closed to the user that PostgreSQL runs as when we are root.
+    folder = Path(tempfile.mkdtemp(prefix="hayloft-cluster-"))
+    data = folder / "data"
     small_disk = faults.small_disk(data / "stores" / faults.FULL_STORE)
     cluster = RunningCluster(data)
     scene = Scene(cluster, random.Random(SEED), pause_seconds=3.0, small_disk=small_disk)
@@ -48,6 +53,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             scene.proxy.close()
         if small_disk is not None:
             faults.unmount(small_disk)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

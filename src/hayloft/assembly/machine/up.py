@@ -150,7 +150,15 @@ class Cluster:
         host = place.hostname or "local"
         address = f"{host}:{place.port}" if place.port else host
         self._outside.append(
-            Part(name=name, command=name, address=address, pid=None, started_at_ms=0, restarts=0)
+            Part(
+                name=name,
+                command=name,
+                address=address,
+                pid=None,
+                started_at_ms=0,
+                restarts=0,
+                own=False,
+            )
         )
 
     def _keep(self, command: Command, address: str) -> None:

@@ -46,6 +46,8 @@ class Part:
     pid: int | None
     started_at_ms: int
     restarts: int
+    own: bool = True
+    """Whether it is the cluster's to start and stop."""
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Self:
@@ -90,9 +92,10 @@ async def observe(parts: Sequence[Part]) -> list[Observation]:
 
 async def _observe(session: aiohttp.ClientSession, part: Part) -> Observation:
     if not part.address.startswith("http"):
-        there = part.pid is None or is_running(part.pid)
-        condition = Condition.READY if there else Condition.GONE
-        return Observation(part=part, condition=condition, says="" if part.pid else "not ours")
+        if not part.own:
+            return Observation(part=part, condition=Condition.READY, says="started by others")
+        there = part.pid is not None and is_running(part.pid)
+        return Observation(part=part, condition=Condition.READY if there else Condition.GONE, says="")
     if part.pid is None or not is_running(part.pid):
         return Observation(part=part, condition=Condition.GONE, says="")
     health, ready = await asyncio.gather(

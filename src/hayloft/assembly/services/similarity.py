@@ -7,8 +7,9 @@ fails because a part of the cluster is away is tried for hours before it is put 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -18,10 +19,13 @@ from hayloft.assembly.locked_directory import LockedDirectory
 from hayloft.assembly.originals import Originals
 from hayloft.assembly.peers import directory_of, fleet_of
 from hayloft.assembly.queues import DELETIONS_QUEUE, QUEUES, RENDITIONS_QUEUE
-from hayloft.assembly.service import run, serve
+from hayloft.assembly.service import run, serve, until_there
 from hayloft.assembly.settings import SimilarityRoleSettings
+from hayloft.errors import RoleUnavailable
 from hayloft.events.consumer import EventConsumer, Handler, Persistence
-from hayloft.events.rabbitmq.broker import SIMILARITY_QUEUE
+from hayloft.events.rabbitmq.broker import DEAD_SUFFIX, SIMILARITY_QUEUE
+from hayloft.events.rabbitmq.depth import QueueDepths
+from hayloft.events.rabbitmq.relay import CONSUMER as RELAY
 from hayloft.events.rabbitmq.source import RabbitEventSource
 from hayloft.renditions import server as renditions_server
 from hayloft.renditions.ingest import RenditionsConsumer
@@ -33,6 +37,7 @@ from hayloft.similarity.embedders.embedder import open_embedder
 from hayloft.similarity.embedders.library import ModelLibrary
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
+from hayloft.similarity.progress import LogState
 from hayloft.wire.asgi import App, Receive, Scope, Send
 
 PERSISTENCE: Final = Persistence(attempts_unavailable=5000)
@@ -55,45 +60,67 @@ def main(settings: SimilarityRoleSettings) -> int:
 
 
 async def _similarity(settings: SimilarityRoleSettings, stopping: asyncio.Event) -> None:
+    library = ModelLibrary(settings.data / "models")
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(directory_of(settings))
         fleet = await stack.enter_async_context(fleet_of(settings, directory))
-        similarity = await stack.enter_async_context(_links(settings, directory, fleet))
+        similarity = await until_there(
+            "the database", lambda: _open(settings, library, directory, fleet), stopping
+        )
+        if similarity is None:
+            return
+        stack.push_async_callback(similarity.close)
+        await stack.enter_async_context(_linking(settings, library, directory, similarity))
         renditions = await stack.enter_async_context(_renditions(settings, directory, fleet))
         app = _both(similarity_server.application(similarity), renditions_server.application(renditions))
         await stack.enter_async_context(serve(app, settings, role="similarity", ready=similarity.status))
         await stopping.wait()
 
 
-@asynccontextmanager
-async def _links(
-    settings: SimilarityRoleSettings, directory: Directory, fleet: Fleet
-) -> AsyncIterator[LocalSimilarity]:
-    """Similarity, fed."""
+async def _open(
+    settings: SimilarityRoleSettings, library: ModelLibrary, directory: Directory, fleet: Fleet
+) -> LocalSimilarity:
+    """Similarity over its database.
+
+    Raises:
+        RoleUnavailable: that does not answer.
+    """
     told = settings.similarity
-    library = ModelLibrary(settings.data / "models")
-    chosen, threads = library.in_use(), told.embedder_threads
-    similarity = await LocalSimilarity.open(
+    return await LocalSimilarity.open(
         _database_url(settings),
         folder=settings.data / "indexes",
         reader=Originals(directory, fleet),
         append_event=directory.append_event,
-        embedder=open_embedder(told.embedder or chosen, threads=threads, library=library),
+        embedder=open_embedder(
+            told.embedder or library.in_use(), threads=told.embedder_threads, library=library
+        ),
         processes=told.processes,
     )
-    try:
-        handler, loops = Ingest(similarity).handle, lanes(told.processes)
-        async with (
-            _consumer(settings, SIMILARITY_QUEUE, handler, loops=loops),
-            _consumer(settings, DELETIONS_QUEUE, handler),
-            AsyncExitStack() as stack,
-        ):
-            if told.embedder is None:
-                following = follow(similarity, library, chosen=chosen, threads=threads)
-                await stack.enter_async_context(background(following))
-            yield similarity
-    finally:
-        await similarity.close()
+
+
+@asynccontextmanager
+async def _linking(
+    settings: SimilarityRoleSettings,
+    library: ModelLibrary,
+    directory: Directory,
+    similarity: LocalSimilarity,
+) -> AsyncIterator[None]:
+    """Similarity is fed while the context is open."""
+    told, broker = settings.similarity, settings.broker_url.get_secret_value()
+    handler, loops = Ingest(similarity).handle, lanes(told.processes)
+    depths = QueueDepths(broker)
+    async with (
+        _consumer(settings, SIMILARITY_QUEUE, handler, loops=loops) as source,
+        _consumer(settings, DELETIONS_QUEUE, handler),
+        AsyncExitStack() as stack,
+    ):
+        stack.push_async_callback(depths.close)
+        similarity.progress.log_state = _log_state(directory, source, depths)
+        if told.embedder is None:
+            chosen = library.in_use()
+            following = follow(similarity, library, chosen=chosen, threads=told.embedder_threads)
+            await stack.enter_async_context(background(following))
+        yield
 
 
 def _database_url(settings: SimilarityRoleSettings) -> str:
@@ -123,19 +150,41 @@ async def _renditions(
         await renditions.close()
 
 
+def _log_state(
+    directory: Directory, source: RabbitEventSource, depths: QueueDepths
+) -> Callable[[], Awaitable[LogState]]:
+    """How far the links are: what the relay has not sent, what waits in the queue, what is in hand here.
+
+    While the broker does not answer, what it said last stands.
+    """
+    waiting = dead = 0
+
+    async def log_state() -> LogState:
+        nonlocal waiting, dead
+        last = (await directory.statistics()).last_event
+        unsent = max(0, last - await directory.position(RELAY))
+        with contextlib.suppress(RoleUnavailable):
+            waiting, dead = await depths.waiting(SIMILARITY_QUEUE, SIMILARITY_QUEUE + DEAD_SUFFIX)
+        pending = unsent + waiting + source.in_hand
+        return LogState(position=max(0, last - pending), last=last, parked=dead)
+
+    return log_state
+
+
 @asynccontextmanager
 async def _consumer(
     settings: SimilarityRoleSettings, queue: str, handler: Handler, *, loops: int = 1
-) -> AsyncIterator[None]:
+) -> AsyncIterator[RabbitEventSource]:
     """A queue's consumer, its handler called by ``loops`` loops at a time."""
     broker = settings.broker_url.get_secret_value()
-    source = SharedSource(RabbitEventSource(broker, queue=queue, kinds=QUEUES[queue]))
+    events = RabbitEventSource(broker, queue=queue, kinds=QUEUES[queue])
+    source = SharedSource(events)
     consumers = [EventConsumer(source, handler, name=queue, persistence=PERSISTENCE) for _ in range(loops)]
     async with AsyncExitStack() as stack:
         for consumer in consumers:
             await stack.enter_async_context(background(consumer.run(), cancel=False))
         try:
-            yield
+            yield events
         finally:
             for consumer in consumers:
                 consumer.stop()

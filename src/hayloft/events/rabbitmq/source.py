@@ -82,6 +82,11 @@ class RabbitEventSource:
                 failures += 1
         return ()
 
+    @property
+    def in_hand(self) -> int:
+        """Events that came from the broker and have been neither acknowledged nor parked, about."""
+        return self._arrived.qsize() + len(self._handed_out)
+
     async def acknowledge(self, event: Event) -> None:
         """Take an event off the queue; one whose connection is gone comes again instead."""
         message = self._message_of(event)
