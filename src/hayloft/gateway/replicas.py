@@ -23,6 +23,9 @@ HEDGED_SHARE: Final = 0.05
 """Early second requests for each read: what the 95th percentile makes for as long as all is well."""
 HEDGES_SAVED_MAX: Final = 20.0
 
+LAST_SECONDS_MAX: Final = 0.5
+"""How long the last store is waited for once another one has said that there is no such needle."""
+
 _ABOUT_THE_NEEDLE: Final = (NotFound, Gone, Corrupt)
 """Errors of a store that works."""
 
@@ -141,13 +144,26 @@ class _Race:
         self._stop_timer()
         name = next(self._names, None)
         if name is None:
-            if not self._running and not self._won.done():
-                self._won.set_exception(Exhausted(self.failures))
+            self._wait_for_the_last()
             return
         task = self._loop.create_task(self._replicas.ask(name, self._photo, self._key))
         self._running[task] = (name, self._replicas.now())
         task.add_done_callback(self._answered)
         self._timer = self._loop.call_later(self._replicas.hedge_after(name), self._hedge)
+
+    def _wait_for_the_last(self) -> None:
+        """No other store can be asked. One that does not answer says no more than those that did."""
+        if not self._running:
+            self._give_up()
+        elif any(isinstance(error, NotFound) for error in self.failures.values()):
+            self._timer = self._loop.call_later(LAST_SECONDS_MAX, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._won.done():
+            silent = {
+                name: RoleUnavailable(f"The store {name} is silent.") for name, _ in self._running.values()
+            }
+            self._won.set_exception(Exhausted({**self.failures, **silent}))
 
     def _hedge(self) -> None:
         self._replicas.hedged()
