@@ -55,10 +55,10 @@ class _Lost(Exception):
 class PostgresDatabase:
     """``Database`` on a server."""
 
-    def __init__(self, url: URL, *, name: str) -> None:
+    def __init__(self, url: URL, *, name: str, idle_ms_max: int = IDLE_MS_MAX) -> None:
         self._name = name
         self._key = lock_key(name)
-        self._engine = postgres_engine(url)
+        self._engine = postgres_engine(url, idle_ms_max=idle_ms_max)
         self._turn = asyncio.Lock()
         # Kept open: taking it from the pool for every transaction costs two round trips.
         self._writing: AsyncConnection | None = None
