@@ -7,7 +7,7 @@ APT_TEST_PACKAGES := chromium curl e2fsprogs libmagic1 rabbitmq-server
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench bench-gallery bench-renditions bench-similarity clean
+.PHONY: help serve test check format soak bench bench-gallery bench-renditions bench-similarity bench-vectors clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -51,6 +51,13 @@ bench-gallery: $(VENV)/.test ## the gallery in a browser, 100,000 photos in the 
 
 bench-similarity: $(VENV)/.test ## copies found in disguise, strangers kept apart, speed; PHOTOS=a folder of yours
 	@PYTHONPATH=bench $(BIN)/python -m similarity $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
+
+bench-vectors: $(VENV)/.test ## neighbours against exact search, speed, memory; --photos FOLDER: embedders by category
+	@mkdir -p bench/work && PYTHONPATH=bench $(BIN)/python -m similarity.neighbours $(ARGS)
+
+soak: $(VENV)/.test ## break a cluster of real processes for MINUTES (10), under load; SEED= repeats a run
+	@bin/install-debian $(APT_TEST_PACKAGES)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## remove everything that can be made again (never the data)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from hayloft.errors import PhotoDeleted
+from hayloft.similarity import shelf
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
+from hayloft.similarity.embedders.names import made
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
 from hayloft.similarity.fingerprint import Description
 from hayloft.similarity.local import LocalSimilarity
@@ -204,3 +206,20 @@ async def test_searches_go_through_the_index(world: World, start: Open, url: str
         row[0] for row in await ask(url, f"EXPLAIN {query}", before="SET enable_seqscan = off")
     )
     assert f"Index Scan using {index._index}" in plan
+
+
+async def test_two_that_catch_up_with_a_new_embedder_share_the_work(
+    world: World, start: Open, tmp_path: Path
+) -> None:
+    one, other = await start("one", decoder=InlineDecoder()), await start("other", decoder=InlineDecoder())
+    photos = range(1, 41)
+    for photo in photos:
+        await one.ingest(world.uploaded(photo, picture_of(list(COLOURS)[photo % 5]) + bytes([photo])))
+    model = save_colours(tmp_path / "colours.onnx")
+    await asyncio.gather(one.use(OnnxEmbedder(model)), other.use(OnnxEmbedder(model)))
+    await asyncio.gather(one.caught_up(), other.caught_up())
+    assert (await one.status()).embedded == len(photos)
+    assert len(await other.search("red", k=8)) == 8
+    assert {name for name in await one._database.read(shelf.counts_by_method) if made(name)} == {
+        one._repertoire.embedder_name
+    }

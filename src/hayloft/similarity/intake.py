@@ -31,7 +31,11 @@ from hayloft.similarity.progress import Progress
 from hayloft.similarity.recorder import Recorder
 from hayloft.similarity.records import Seen
 from hayloft.similarity.schema import State
-from hayloft.types import Event, PhotoId
+from hayloft.types import PHOTO_ID_BITS, Event, PhotoId
+
+FIRST: Final = PhotoId(-1)
+LAST: Final = PhotoId((1 << PHOTO_ID_BITS) - 1)
+"""Below and at the ends of all ids."""
 
 CATCH_UP_PHOTOS: Final = 8
 """Photos in hand at once while catching up."""
@@ -101,29 +105,33 @@ class Intake:
         fingerprint = fingerprint_of(embedder.name, vector)
         return replace(description, fingerprints=(*description.fingerprints, fingerprint), view=None)
 
-    async def catch_up(self, methods: Sequence[str], obsolete: Sequence[str]) -> bool:
+    async def catch_up(
+        self, methods: Sequence[str], obsolete: Sequence[str], *, start: PhotoId = FIRST
+    ) -> bool:
         """Give every photo the fingerprints of ``methods`` that it lacks, then drop the ``obsolete`` ones.
 
         Photos that fail are left for the next start, and the obsolete fingerprints with them. Whether the
-        latter are gone. Interrupted at any moment, it goes on with what is still lacking.
+        latter are gone. Interrupted at any moment, it goes on with what is still lacking. Begins past the
+        photo ``start`` and ends with it: processes that begin in different places share the work.
         """
         total = max(1, (await self._database.read(records.counts)).get(State.INDEXED, 0))
         lacking = await self._database.read(lambda connection: shelf.count_lacking(connection, methods))
-        after, done, failed = PhotoId(-1), max(0, total - lacking), 0
-        while photos := await self._lacking(methods, after):
-            self._progress.rebuilding = min(1.0, done / total)
-            outcomes = await asyncio.gather(*(self._supplement(photo) for photo in photos))
-            after, done, failed = photos[-1], done + len(photos), failed + outcomes.count(False)
-            await self._announcer.announce()
-            await self._recorder.save()
+        done, failed = max(0, total - lacking), 0
+        for after, until in ((start, LAST), (FIRST, start)):
+            while photos := await self._lacking(methods, after, until):
+                self._progress.rebuilding = min(1.0, done / total)
+                outcomes = await asyncio.gather(*(self._supplement(photo) for photo in photos))
+                after, done, failed = photos[-1], done + len(photos), failed + outcomes.count(False)
+                await self._announcer.announce()
+                await self._recorder.save()
         self._progress.rebuilding = None
         if obsolete and not failed:
             await self._recorder.retire(obsolete)
         return not failed
 
-    async def _lacking(self, methods: Sequence[str], after: PhotoId) -> list[PhotoId]:
+    async def _lacking(self, methods: Sequence[str], after: PhotoId, until: PhotoId) -> list[PhotoId]:
         def work(connection: Connection) -> list[PhotoId]:
-            return shelf.lacking(connection, methods, after, limit=CATCH_UP_PHOTOS)
+            return shelf.lacking(connection, methods, after, until, limit=CATCH_UP_PHOTOS)
 
         return await self._database.read(work)
 

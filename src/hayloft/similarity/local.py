@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import structlog
+from sqlalchemy import Connection
 
 from hayloft import limits
 from hayloft.clock import Clock, SystemClock
@@ -29,7 +31,7 @@ from hayloft.similarity.announcer import Announcer, AppendEvent
 from hayloft.similarity.decoder_pool import Decoder, DecoderPool
 from hayloft.similarity.embedders.embedder import Embedder
 from hayloft.similarity.embedders.words import WORDS_CHARACTERS_MAX
-from hayloft.similarity.intake import Intake
+from hayloft.similarity.intake import FIRST, Intake
 from hayloft.similarity.linker import decide
 from hayloft.similarity.methods import Method
 from hayloft.similarity.migrations import open_upgraded
@@ -78,6 +80,7 @@ class LocalSimilarity:
         self._clock = clock
         self._recorder = Recorder(database, repertoire.methods, shared=shared)
         self._announcer = Announcer(database, append_event)
+        self._shared = shared
         self._background: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._intake = Intake(
@@ -331,8 +334,14 @@ class LocalSimilarity:
         await self._catch_up()
 
     async def _catch_up(self) -> None:
-        if await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete):
+        start = await self._database.read(_somewhere) if self._shared else FIRST
+        if await self._intake.catch_up(self._repertoire.names, self._repertoire.obsolete, start=start):
             await self._repertoire.forget_obsolete()
+
+
+def _somewhere(connection: Connection) -> PhotoId:
+    """A photo at random, near enough, for a process to begin with."""
+    return PhotoId(secrets.randbelow(records.last_photo(connection) + 2) - 1)
 
 
 def _check_k(k: int) -> None:

@@ -84,6 +84,11 @@ def counts(connection: Connection) -> dict[State, int]:
     return {State(state): count for state, count in rows}
 
 
+def last_photo(connection: Connection) -> PhotoId:
+    """The largest id that is recorded; -1 for none."""
+    return PhotoId(connection.execute(select(func.coalesce(func.max(photos.c.photo), -1))).scalar_one())
+
+
 def save_original(
     connection: Connection,
     seen: Seen,

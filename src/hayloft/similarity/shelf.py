@@ -149,11 +149,13 @@ def counts_by_method(connection: Connection) -> dict[str, int]:
     return {str(method): int(count) for method, count in rows}
 
 
-def lacking(connection: Connection, methods: Sequence[str], after: PhotoId, *, limit: int) -> list[PhotoId]:
-    """Originals past ``after`` that some of ``methods`` have no fingerprint of, by id."""
+def lacking(
+    connection: Connection, methods: Sequence[str], after: PhotoId, until: PhotoId, *, limit: int
+) -> list[PhotoId]:
+    """Originals past ``after``, up to ``until``, that some of ``methods`` have no fingerprint of, by id."""
     rows = connection.execute(
         select(photos.c.photo)
-        .where(photos.c.photo > after, *_lack(methods))
+        .where(photos.c.photo > after, photos.c.photo <= until, *_lack(methods))
         .order_by(photos.c.photo)
         .limit(limit)
     )

@@ -2,18 +2,25 @@
 
 import asyncio
 import json
+from glob import glob
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
 
 from hayloft.errors import InvalidRequest
+from hayloft.similarity.embedders import choice
 from hayloft.similarity.embedders.builtin import DIMENSIONS, BuiltinEmbedder, embed_builtin
-from hayloft.similarity.embedders.embedder import open_embedder
+from hayloft.similarity.embedders.embedder import Embedder, open_embedder
+from hayloft.similarity.embedders.library import ModelLibrary
+from hayloft.similarity.embedders.names import made
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
+from hayloft.similarity.local import LocalSimilarity
 from hayloft.similarity.views import ViewPlan, cut
 from hayloft.types import PhotoId, Relation
+from model_samples import save_colours
 from onnx_model import save_model
 from similarity_samples import NAMES, InlineDecoder, World, jpeg, pixels, sample
 
@@ -147,6 +154,140 @@ async def test_a_new_embedder_catches_up_while_the_old_one_answers(tmp_path: Pat
     similarity = await world.open(tmp_path, embedder=OnnxEmbedder(model))
     assert await alike(similarity, 1) == after
     await similarity.close()
+
+
+class Gate(InlineDecoder):
+    """Lets through as many photos as it is told to."""
+
+    def __init__(self, photos: int) -> None:
+        super().__init__()
+        self.passes = asyncio.Semaphore(photos)
+        self.waiting = asyncio.Event()
+
+    async def describe(self, data, *, view=None):
+        if self.passes.locked():
+            self.waiting.set()
+        await self.passes.acquire()
+        return await super().describe(data, view=view)
+
+    def open(self) -> None:
+        for _ in range(1000):
+            self.passes.release()
+
+
+def vectors(folder: Path) -> dict[str, int]:
+    """How many photos each embedder has recorded vectors of."""
+    engine = create_engine(f"sqlite:///{folder}/similarity.sqlite")
+    with engine.connect() as connection:
+        counted = connection.execute(
+            text("SELECT method, count(*) FROM fingerprints GROUP BY method")
+        ).all()
+    engine.dispose()
+    return {method: count for method, count in counted if made(method)}
+
+
+async def taken_in(world: World, similarity: LocalSimilarity) -> None:
+    for photo, name in enumerate(NAMES[:4], start=1):
+        await similarity.ingest(world.uploaded(photo, sample(name)))
+
+
+async def test_another_embedder_is_taken_up_while_photos_come_and_the_old_one_answers(
+    tmp_path: Path, model: Path
+) -> None:
+    world, decoder = World(), Gate(4)
+    similarity = await world.open(tmp_path, embedder=BuiltinEmbedder(), decoder=decoder)
+    await taken_in(world, similarity)
+    before = await alike(similarity, 1)
+    arriving = asyncio.create_task(similarity.ingest(world.uploaded(9, sample(NAMES[5]))))
+    await decoder.waiting.wait()
+    change = asyncio.create_task(similarity.use(OnnxEmbedder(model)))
+    await asyncio.sleep(0.05)
+    assert not change.done()  # the photo in hand is described for the old one
+    assert await alike(similarity, 1) == before
+    decoder.open()
+    await asyncio.gather(arriving, change)
+    await similarity.caught_up()
+    (name,) = vectors(tmp_path)
+    assert vectors(tmp_path) == {name: 5}
+    assert {method for _, method in await alike(similarity, 1)} == {name}
+    # Of the old one nothing is left on the disk, either.
+    assert len(glob(f"{tmp_path}/*/state.json")) <= 1
+    await similarity.use(BuiltinEmbedder())
+    await similarity.caught_up()
+    assert await alike(similarity, 1) != []
+    assert vectors(tmp_path) == {"builtin/1": 5}
+    await similarity.use(None)
+    await similarity.caught_up()
+    assert vectors(tmp_path) == {}
+    assert await alike(similarity, 1) == []
+    await similarity.close()
+
+
+async def test_a_change_that_a_crash_interrupts_goes_on_where_it_was(tmp_path: Path, model: Path) -> None:
+    world, decoder = World(), Gate(6)
+    similarity = await world.open(tmp_path, embedder=BuiltinEmbedder(), decoder=decoder)
+    await taken_in(world, similarity)
+    before = await alike(similarity, 1)
+    await similarity.use(OnnxEmbedder(model))  # two more photos pass
+    await decoder.waiting.wait()
+    for _ in range(500):
+        if sum(vectors(tmp_path).values()) == 6:
+            break
+        await asyncio.sleep(0.02)
+    status = await similarity.status()
+    assert status.embedded == 2
+    assert status.rebuilding is not None
+    assert await alike(similarity, 1) == before
+    # The process dies: nothing is saved, nothing closed in order.
+    await similarity._stop_background()
+    await similarity._database.close()
+
+    decoder = Gate(0)
+    similarity = await world.open(tmp_path, embedder=OnnxEmbedder(model), decoder=decoder)
+    await decoder.waiting.wait()
+    assert await alike(similarity, 1) == before
+    assert (await similarity.status()).embedded == 2
+    decoder.open()
+    await similarity.caught_up()
+    assert decoder.described == 2
+    assert list(vectors(tmp_path).values()) == [4]
+    assert len(await alike(similarity, 1)) == 3
+    await similarity.close()
+
+
+class Choosing:
+    """Takes embedders as a service does, and remembers their names."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.told = asyncio.Event()
+
+    async def use(self, embedder: Embedder | None) -> None:
+        self.names.append("" if embedder is None else embedder.name)
+        self.told.set()
+        if embedder is not None:
+            await embedder.close()
+
+
+async def test_what_is_chosen_while_serving_is_taken_up(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(choice, "POLL_SECONDS", 0.01)
+    library, service = ModelLibrary(tmp_path / "models"), Choosing()
+    library.add("colours", lambda folder: save_colours(folder / "colours.onnx") and None)
+    following = asyncio.create_task(choice.follow(service, library, chosen="builtin", threads=1))
+    for name in ("colours", "builtin", "none"):
+        service.told.clear()
+        library.use(name)
+        await asyncio.wait_for(service.told.wait(), 60)
+    # A model whose file is broken changes nothing, and the next choice is taken up.
+    library.model("colours").path.write_bytes(b"junk")
+    library.use("colours")
+    await asyncio.sleep(0.1)
+    service.told.clear()
+    library.use("builtin")
+    await asyncio.wait_for(service.told.wait(), 60)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert [name.partition("/")[0] for name in service.names] == ["onnx", "builtin", "", "builtin"]
 
 
 async def test_alike_photos_get_links_above_the_threshold_and_leave_with_the_photo(tmp_path: Path) -> None:
