@@ -127,3 +127,22 @@ async def test_there_must_be_something_to_verify(tmp_path):
     with pytest.raises(NotFound):
         await verify(Settings(data=tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
+
+
+async def test_a_volume_that_failed_and_is_found_whole_takes_photos_again(kept):
+    async def fail(opened, photos):
+        (name,) = opened.stores
+        for photo in photos:
+            await opened.directory.report_failure(volume_of(photo), name, "needle_lost (photo 5)")
+
+    photos = await keep(kept, 2, spoil=fail)
+
+    async def writable():
+        data = DataDirectory(kept.data)
+        async with embedded.roles(kept, data) as opened:
+            return [(await opened.directory.placement(volume_of(photo))).writable for photo in photos]
+
+    assert (await verify(kept)).sound
+    assert not any(await writable())
+    assert (await verify(kept, repair=True)).sound
+    assert all(await writable())

@@ -19,6 +19,7 @@ from hayloft.assembly import embedded
 from hayloft.assembly.background import background
 from hayloft.assembly.child import Orders, run_child
 from hayloft.assembly.embedded import Roles
+from hayloft.assembly.mending import Mending
 from hayloft.assembly.originals import Originals
 from hayloft.database import open_database
 from hayloft.directory import log
@@ -61,6 +62,7 @@ async def main(orders: Orders, stopping: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
         await stack.enter_async_context(background(_heartbeats(opened)))
+        await stack.enter_async_context(background(Mending(opened.directory, opened.stores).for_ever()))
         await stack.enter_async_context(_consumer(opened, DELETES_CONSUMER, _finish_deletion(opened)))
         if orders.settings.renditions.enabled:
             await stack.enter_async_context(_renditions(orders, opened))

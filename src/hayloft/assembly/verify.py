@@ -3,8 +3,8 @@
 Every active photo's needle must be there, whole, with the bytes, cookie and SHA-256 that were committed;
 deleted photos must be unreadable; volumes must agree with their indexes; a needle that the directory does
 not know is an orphan, left by an upload that was interrupted before it was acknowledged. May run beside a
-server. Repairing (tombstones for orphans and for what should be deleted) needs the data directory to
-itself, because an upload in flight looks like an orphan.
+server. Repairing (tombstones for orphans and for what should be deleted, photos again in volumes that were
+found whole) needs the data directory to itself, because an upload in flight looks like an orphan.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from hayloft.types import (
     VolumeId,
     photo_id,
     volume_name,
+    volume_of,
 )
 from hayloft.volume import Volume
 from hayloft.volume.verification import live_entries
@@ -139,7 +140,21 @@ class _Verifier:
         for name, store in self._opened.stores.items():
             await self._check_volumes(name, store)
             await self._check_orphans(name, store, needles)
+        if self._repair:
+            await self._mend_replicas()
         return self._outcome
+
+    async def _mend_replicas(self) -> None:
+        """Volumes that were found whole take photos again, whatever went wrong with them before."""
+        broken = {
+            (volume_of(finding.photo), finding.store)
+            for finding in self._outcome.findings
+            if finding.fault is not Fault.ORPHAN and not finding.repaired
+        }
+        for replica in await self._opened.directory.replicas():
+            known = replica.store in self._opened.stores
+            if known and replica.failure and (replica.volume, replica.store) not in broken:
+                await self._opened.directory.mend(replica.volume, replica.store)
 
     async def _batches(self) -> AsyncIterator[list[PhotoRecord]]:
         """All photos of the directory, a few at a time."""
