@@ -49,8 +49,8 @@ class Description:
     codes: spectrum.Codes
     doubtful: NDArray[np.uint8]
     """``uint8[n, 5]``: see ``spectrum.encode``."""
-    picture_webp: bytes
-    """The whole photo, ``thresholds.PICTURE_SIDE_PIXELS`` on its longer side, as WebP."""
+    picture_jpeg: bytes
+    """The whole photo, ``thresholds.PICTURE_SIDE_PIXELS`` on its longer side, as JPEG."""
     weakness: Weakness | None = None
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Description:
     @property
     def picture(self) -> Grey:
         """The whole photo, small: decoded anew each time (0.2 ms)."""
-        picture = cv2.imdecode(np.frombuffer(self.picture_webp, np.uint8), cv2.IMREAD_GRAYSCALE)
+        picture = cv2.imdecode(np.frombuffer(self.picture_jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
         assert picture is not None
         return np.asarray(picture, dtype=np.uint8)
 
@@ -82,7 +82,7 @@ def describe(grey: Grey) -> Description:
         angles=keypoints[:, 3],
         codes=codes,
         doubtful=doubtful,
-        picture_webp=_small_picture(grey),
+        picture_jpeg=_small_picture(grey),
         weakness=weakness,
     )
 
@@ -97,7 +97,8 @@ def shrink(grey: Grey, side: int) -> Grey:
 
 def _small_picture(grey: Grey) -> bytes:
     picture = shrink(grey, thresholds.PICTURE_SIDE_PIXELS)
-    written, data = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, thresholds.PICTURE_QUALITY])
+    options = [cv2.IMWRITE_JPEG_QUALITY, thresholds.PICTURE_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    written, data = cv2.imencode(".jpg", picture, options)
     assert written
     return bytes(data)
 

@@ -100,6 +100,16 @@ def transform(matrix: Matrix, points: NDArray[np.floating[Any]]) -> Points:
     return np.asarray(moved[:, :2] / moved[:, 2:], dtype=np.float32)
 
 
+def in_shares(matrix: Matrix, size_a: tuple[int, int], size_b: tuple[int, int]) -> Matrix:
+    """A matrix between pixels of pictures ``(width, height)`` as one between shares of their sides.
+
+    A share of a side is measured from its edge, a pixel's place is that of its centre.
+    """
+    to_a, to_b = (np.array([[w, 0, -0.5], [0, h, -0.5], [0, 0, 1]]) for w, h in (size_a, size_b))
+    shares = np.linalg.inv(to_b) @ matrix @ to_a
+    return np.asarray(shares / shares[2, 2], dtype=np.float64)
+
+
 def _overlap_is_seen(outline: Points, b: Description) -> bool:
     return bool(
         outline[:, 0].max() > 0

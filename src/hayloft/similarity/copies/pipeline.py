@@ -2,7 +2,7 @@
 
 ``describe`` turns pixels into bytes (in whichever process decodes); ``Copies`` holds the index and
 answers with verified copies. The caller keeps the records: ``stored`` makes of a description what has
-to be kept (8 kB), and ``find`` asks for the records of its candidates through a function. Everything
+to be kept (17 kB), and ``find`` asks for the records of its candidates through a function. Everything
 that ``find`` returns has been aligned by its keypoints and proved by its pictures (``agreement``). What
 is merely the same scene is not in it.
 
@@ -29,7 +29,7 @@ from hayloft.similarity.copies.features import Description, Grey
 from hayloft.similarity.copies.geometry import Alignment, Guise
 from hayloft.similarity.copies.voting import VotingIndex
 
-METHOD: Final = "sift-geometry/1"
+METHOD: Final = "sift-geometry/2"
 """Name and version of the method, for links."""
 
 Load = Callable[[Collection[int]], Mapping[int, bytes]]
@@ -83,13 +83,12 @@ class Copy:
             "shares": [round(share, 4) for share in shares],
             "closeness": round(self.agreement.closeness, 4),
             "unbroken": round(self.agreement.unbroken, 4),
+            "parallax": round(self.agreement.parallax, 4),
         }
 
     def shares_matrix(self) -> geometry.Matrix:
         """The transformation between coordinates that are shares of the sides, 0 to 1."""
-        (w, h), (photo_w, photo_h) = self.query_size, self.photo_size
-        matrix = np.diag([1 / photo_w, 1 / photo_h, 1]) @ self.alignment.matrix @ np.diag([w, h, 1])
-        return np.asarray(matrix / matrix[2, 2], dtype=np.float64)
+        return geometry.in_shares(self.alignment.matrix, self.query_size, self.photo_size)
 
     def _middle(self) -> tuple[geometry.Points, geometry.Points]:
         x, y = self.query_size[0] / 2, self.query_size[1] / 2
@@ -112,7 +111,7 @@ def describe(grey: Grey) -> bytes:
 
 
 def stored(description: bytes) -> bytes:
-    """What has to be kept of a description so that its photo can be found: about 8 kB.
+    """What has to be kept of a description so that its photo can be found: about 17 kB.
 
     Raises:
         record.RecordDamaged: these bytes are no description.

@@ -3,7 +3,7 @@
 Little-endian. A header of 12 bytes (version, weakness, sides of the working picture, number of
 keypoints, length of the small picture, 1 if doubts follow), then for each keypoint x and y in 1/32
 pixel (uint16), then sizes in 1/16 octave and directions in 1/256 turn (uint8), then codes (16 bytes
-each), then perhaps doubts (3 bytes each), then the small picture as WebP. A record that is kept has the
+each), then perhaps doubts (3 bytes each), then the small picture as JPEG. A record that is kept has the
 keypoints of the index and no doubts, which only a query needs: 22 bytes a keypoint.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from hayloft.similarity.copies import spectrum, thresholds
 from hayloft.similarity.copies.features import Description, Weakness
 
-VERSION: Final = 2
+VERSION: Final = 3
 _HEADER: Final = struct.Struct("<BBHHHHBx")
 _WEAKNESSES: Final = (None, *Weakness)
 _POSITION_STEPS: Final = 32
@@ -46,7 +46,7 @@ def kept(description: Description) -> Description:
 def encode(description: Description, *, doubts: bool) -> bytes:
     """The description as bytes; without ``doubts`` it can be found, but not search as well."""
     weakness = _WEAKNESSES.index(description.weakness)
-    picture = description.picture_webp
+    picture = description.picture_jpeg
     header = (description.width, description.height, len(description), len(picture), int(doubts))
     sizes = np.log2(np.maximum(description.sizes, 1e-3)) * _SIZE_STEPS + _SIZE_OFFSET
     parts = (
@@ -86,6 +86,6 @@ def decode(data: bytes) -> Description:
         angles=turns.astype(np.float32) * (360 / 256),
         codes=codes.reshape(count, spectrum.CODE_BYTES),
         doubtful=doubtful.reshape(count, spectrum.PROBED_BITS) if doubts else certain,
-        picture_webp=data[len(data) - picture_bytes :],
+        picture_jpeg=data[len(data) - picture_bytes :],
         weakness=_WEAKNESSES[weakness],
     )

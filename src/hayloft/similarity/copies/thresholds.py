@@ -41,11 +41,11 @@ BRIGHTNESS_MIN: Final = 20.0
 CONTRAST_MIN: Final = 12.0
 """Levels between the darkest and the brightest fiftieth of a photo."""
 
-PICTURE_SIDE_PIXELS: Final = 160
-"""Longer side of the small picture that the proof looks at."""
+PICTURE_SIDE_PIXELS: Final = 320
+"""Longer side of the picture that the proof looks at."""
 
-PICTURE_QUALITY: Final = 40
-"""WebP quality of the small picture: 2.5 kB at the median, 3.5 at the 90th percentile."""
+PICTURE_QUALITY: Final = 60
+"""JPEG quality of that picture."""
 
 # Aligning ----------------------------------------------------------------------------------------
 
@@ -73,6 +73,9 @@ DEPTH_RATIO_MAX: Final = 4.0
 """Nearest to farthest corner of a photo seen in perspective."""
 
 # Proving -----------------------------------------------------------------------------------------
+
+AGREEMENT_SIDE_PIXELS: Final = 160
+"""Longer side at which pictures are compared as a whole; displacements need the larger picture."""
 
 SMOOTH_SIGMA_PIXELS: Final = 1.2
 """Blur before pictures are compared: moiré and JPEG blocks vanish, edges stay."""
@@ -103,6 +106,24 @@ BEYOND_SHARE_MIN: Final = 0.15
 much contrast, and how little of a step against that contrast, makes a scene go on; the step where there
 is no contrast, and the share of what lies beyond that must show something for that to count.
 """
+
+PARALLAX_SMOOTH_SIGMA_PIXELS: Final = 0.7
+PARALLAX_NOISE_LEVELS: Final = 7.0
+PARALLAX_STRUCTURE_MIN: Final = 0.001
+"""Blur before displacements are taken; contrast, in levels, below which structure counts less and less;
+least structure (per normalised contrast) of a neighbourhood that a displacement is taken of.
+"""
+
+EXPLAINED_BY_CHANCE: Final = 0.06
+EXPLAINED_A_BLUR_PIXEL: Final = 0.025
+DRIFT_PIXELS_MIN: Final = 0.08
+"""Share of a difference between pictures that displacements explain if it is noise, and how much more for
+every pixel by which a picture was blurred, which makes noise coarser; drift up to which a plane is merely
+not fitted to the last digit.
+"""
+
+PARALLAX_LOSS_PIXELS: Final = 0.1
+"""Drift beyond that at which it is another shot."""
 
 CONTINUES_LOSS: Final = 0.025
 """Share of the edges that the scene may cross on both sides; at this share it is another shot.

@@ -21,7 +21,7 @@ def invented(seed: int, count: int = 60) -> Description:
         angles=rng.uniform(0, 360, count).astype(np.float32),
         codes=rng.integers(0, 256, (count, spectrum.CODE_BYTES)).astype(np.uint8),
         doubtful=np.tile(np.arange(spectrum.PROBED_BITS, dtype=np.uint8), (count, 1)),
-        picture_webp=b"",
+        picture_jpeg=b"",
     )
 
 
