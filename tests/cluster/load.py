@@ -13,6 +13,7 @@ import io
 import json
 import random
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,9 @@ class Load:
         self._listening = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._still_listening = threading.Event()
+        self._going = threading.Event()
+        self._going.set()
+        self._busy = 0
         self.failure: BaseException | None = None
 
     def start(self) -> Load:
@@ -95,8 +99,20 @@ class Load:
         """Finish what is asked for; events are listened to until ``close``."""
         self._stopping.set()
 
+    def pause(self) -> None:
+        """Finish what is asked for and ask for nothing more, until ``go_on``."""
+        self._going.clear()
+        deadline = time.monotonic() + 4 * ANSWER_SECONDS_MAX
+        while self._busy:
+            assert time.monotonic() < deadline, "the load does not come to rest"
+            time.sleep(0.05)
+
+    def go_on(self) -> None:
+        self._going.set()
+
     def close(self) -> None:
         self._stopping.set()
+        self._going.set()
         self._still_listening.set()
         self._thread.join(120)
         assert not self._thread.is_alive()
@@ -120,10 +136,14 @@ class Load:
 
     async def _repeat(self, rate: float, do: Any, session: aiohttp.ClientSession) -> None:
         while not self._stopping.is_set():
-            try:
-                await do(session)
-            except Exception as error:  # a mistake of the test itself
-                self.history.violations.append(f"{do.__name__}: {error!r}")
+            if self._going.is_set():
+                self._busy += 1
+                try:
+                    await do(session)
+                except Exception as error:  # a mistake of the test itself
+                    self.history.violations.append(f"{do.__name__}: {error!r}")
+                finally:
+                    self._busy -= 1
             await asyncio.sleep(self._random.expovariate(rate))
 
     # What it does --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pika
 import pytest
 
 from cluster.rabbitmq_node import EPMD, SERVER, RabbitNode
+from hayloft.cli.application import run
 from hayloft.errors import RoleUnavailable
 from hayloft.events.consumer import EventConsumer, Persistence
 from hayloft.events.rabbitmq.dead_letters import DeadLetters
@@ -249,3 +250,27 @@ async def test_a_broker_that_ends_in_between_loses_nothing(node: RabbitNode, how
         await handler.until(600)
         await until_relayed(directory, 600)
     assert set(handler.seen) == set(range(1, 601))
+
+
+def test_dead_letters_on_the_command_line(node: RabbitNode, capsys: pytest.CaptureFixture[str]) -> None:
+    def hayloft(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            run(["events", "dead", "--broker-url", node.url, *arguments])
+        assert not ended.value.code
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    assert hayloft() == "Nothing has been given up.\n"
+    event = {"event": "photo.uploaded", "photo_id": 7, "logical_volume": "lv-1", "replicas": ["x"]}
+    with pika.BlockingConnection(pika.URLParameters(node.url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("similarity_queue.dead", durable=True)
+        for body in (json.dumps(event).encode(), b"rubbish"):
+            channel.basic_publish("", "similarity_queue.dead", body)
+    first, second = (json.loads(line) for line in hayloft("--json").splitlines())
+    assert (first["from"], first["kind"], first["photo_id"]) == ("similarity_queue", "photo.uploaded", 7)
+    assert (second["photo_id"], second["body"]) == (None, "rubbish")
+    assert "not an event" in hayloft("--queue", "similarity_queue")
+    assert hayloft("--replay", "--limit", "1") == "1 event will be tried again.\n"
+    assert [body for *_, body in drain(node.url)] == [json.dumps(event).encode()]
+    assert "rubbish" in hayloft("--json")
