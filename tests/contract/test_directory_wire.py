@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from hayloft.database import open_database
+from hayloft.directory.leadership import Leadership
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
 from hayloft.directory.server import Mode, directory_application
 from hayloft.types import StoreHealth, StoreId
-from hayloft.wire.serving import AppServer
+from hayloft.wire.serving import AppServer, free_port
 
 
 @pytest.fixture
@@ -179,6 +182,60 @@ async def test_a_replica_reads_and_sends_writers_to_the_primary(http, directory,
         assert (status, told["status"]) == (200, "alloc")
         assert (await get(http, f"{replica.url}/photos"))[1]["total"] == 1
         assert (await post(http, f"{replica.url}/known", {"sha256": []}))[0] == 200
+
+
+@asynccontextmanager
+async def one_of_several(database_url: str, *, first: bool) -> AsyncIterator[tuple[str, Leadership]]:
+    """A directory on a database that others use as well: its address, and what it is."""
+    port = free_port()
+    database = open_database(database_url, name="directory")
+    leadership = Leadership(database, url=f"http://127.0.0.1:{port}", first=first, term_seconds=1.0)
+    app = directory_application(LocalDirectory(leadership.fenced), mode=leadership)
+    try:
+        async with leadership, AppServer(app, port=port) as server:
+            yield server.url, leadership
+    finally:
+        await database.close()
+
+
+async def test_directories_on_one_database_take_turns(http, postgres_database):
+    database_url = await asyncio.to_thread(postgres_database)
+    async with (
+        one_of_several(database_url, first=True) as (one, leading),
+        one_of_several(database_url, first=False) as (two, _),
+    ):
+        for url, mode in ((one, "primary"), (two, "replica")):
+            told = (await get(http, f"{url}/health"))[1]
+            assert (told["service"], told["mode"], told["primary_directory"]) == ("directory", mode, one)
+        health = {"store": "s1", "volumes": [], "free_bytes": 1 << 40, "capacity_bytes": 1 << 40}
+        assert (await post(http, f"{two}/register", {"health": health}))[0] == 200
+        status, allocated = await post(http, f"{two}/allocate_write", {"size": 7, "alt_key": "orig"})
+        assert status == 200
+        assert (await get(http, f"{two}/photo/{allocated['photo_id']}"))[1]["status"] == "alloc"
+
+        leading._task.cancel()  # as if it stood still
+        async with asyncio.timeout(60):
+            while (await get(http, f"{two}/health"))[1]["mode"] != "primary":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await get(http, f"{one}/health"))[1]["mode"] == "replica"
+        # It does not know yet who came after it; its database does, and nothing is written there by it.
+        body = {"photo_id": allocated["photo_id"]}
+        async with http.post(f"{one}/commit_write", json=body, allow_redirects=False) as response:
+            assert response.status == 307
+            assert response.headers["Location"] == f"{two}/commit_write"
+        assert (await get(http, f"{one}/photo/{allocated['photo_id']}"))[1]["status"] == "alloc"
+        assert (await post(http, f"{one}/commit_write", body))[0] == 200
+        commit = {"photos": [{"photo_id": 1, "cookie": "0" * 16, "size": 1, "media_type": "image/png"}]}
+        async with http.post(f"{one}/commit", json=commit, allow_redirects=False) as response:
+            assert response.headers["Location"] == f"{two}/commit"
+
+
+async def test_one_that_knows_of_no_primary_says_so(http, postgres_database):
+    database_url = await asyncio.to_thread(postgres_database)
+    async with one_of_several(database_url, first=False) as (url, _):
+        assert (await get(http, f"{url}/health"))[1]["mode"] == "replica"
+        status, told = await post(http, f"{url}/allocate_write", {"size": 7})
+        assert (status, told["code"]) == (503, "not_primary")
 
 
 async def test_our_client_follows_a_replica_to_the_primary(directory, url):

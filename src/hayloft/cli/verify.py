@@ -31,7 +31,8 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Take away what no photo needs: orphans, and what is left of deleted photos. "
+            help="Take away what no photo needs: orphans, and what is left of deleted photos. Let volumes "
+            "that failed and were found whole take photos again. "
             "The server must be stopped.",
         ),
     ] = False,
