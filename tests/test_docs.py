@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from hayloft.assembly.settings import SETTINGS, ClusterSettings
 from hayloft.cli.application import app
 from hayloft.cli.reference import Page, page_text
-from hayloft.cli.setting_flags import flags
+from hayloft.cli.setting_flags import Flag, flags
+from hayloft.config import Settings
 from hayloft.errors import ERRORS_BY_CODE
 from hayloft.gateway.metrics import Metrics
 from hayloft.gateway.reference import openapi
@@ -23,8 +24,8 @@ from hayloft.types import DirectoryStatistics, StoreHealth, StoreId
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-OWN_VARIABLES = {"HAYLOFT_URL", "HAYLOFT_API_KEY", "HAYLOFT_CONFIG"}
-"""Variables that are no settings of the server."""
+OWN_VARIABLES = {"HAYLOFT_URL", "HAYLOFT_API_KEY", "HAYLOFT_CONFIG", "HAYLOFT_PUBLISH"}
+"""Variables that are no settings of a server."""
 
 
 def page(name: str) -> str:
@@ -41,8 +42,12 @@ def test_pages_that_are_made_are_fresh(name, which):
     )
 
 
+def all_flags() -> list[Flag]:
+    return [flag for kind in (Settings, ClusterSettings, *SETTINGS.values()) for flag in flags(kind)]
+
+
 def test_every_setting_is_there():
-    for flag in flags():
+    for flag in all_flags():
         assert f"`{flag.variable}`" in page("SETTINGS.md")
         assert flag.field.description
 
@@ -113,12 +118,12 @@ def test_commands_and_their_options_exist(file):
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_settings_that_are_named_exist(file):
     text = file.read_text()
-    sections = {flag.path[0] for flag in flags() if len(flag.path) > 1}
+    sections = {flag.path[0] for flag in all_flags() if len(flag.path) > 1}
     named = re.findall(rf"`((?:{'|'.join(sections)})\.[a-z_]+)`", text)
-    assert set(named) <= {flag.key for flag in flags()} | {f"{name}.sqlite" for name in sections}
+    assert set(named) <= {flag.key for flag in all_flags()} | {f"{name}.sqlite" for name in sections}
     variables = set(re.findall(r"\bHAYLOFT_[A-Z_]+\b", text))
     of_roles = {flag.variable for kind in (*SETTINGS.values(), ClusterSettings) for flag in flags(kind)}
-    assert variables <= {flag.variable for flag in flags()} | of_roles | OWN_VARIABLES
+    assert variables <= {flag.variable for flag in all_flags()} | of_roles | OWN_VARIABLES
 
 
 def without_code(text: str) -> str:

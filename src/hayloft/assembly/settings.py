@@ -207,9 +207,9 @@ class ClusterSettings(ClusterFileSettings):
     workers: int = Field(default=1, gt=0, le=64)
     """Worker processes of the gateway."""
     stores: int | None = Field(default=None, gt=0, le=64)
-    """Stores; three at first, and as many as there are data of afterwards, when not given."""
-    caches: int = Field(default=2, ge=0, le=64)
-    """Caches."""
+    """How many stores are started; three at first, later as many as there were, when not given."""
+    cache_count: int = Field(default=2, ge=0, le=64)
+    """How many caches are started."""
     database_url: SecretStr | None = None
     """PostgreSQL with pgvector, ``postgresql://…``; one is started when not given."""
     broker_url: SecretStr | None = None

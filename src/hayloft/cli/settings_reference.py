@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from hayloft.assembly.settings import SETTINGS, ClusterSettings
 from hayloft.cli.output import bytes_text
 from hayloft.cli.setting_flags import Flag, flags
 
@@ -41,32 +42,69 @@ strip_gps = true
 ```"""
 
 
+CLUSTER_HEAD: Final = """
+## The roles of a cluster
+
+The roles' commands (`hayloft store` and so on) and `hayloft cluster up` have the settings above that
+concern them, and these. One file serves all roles: what it says to others is skipped. The default of `port`
+is each role's own ([OPERATIONS](OPERATIONS.md#a-cluster)). Secrets have no flag, because everyone can read
+command lines.
+
+| in the file | in the environment | default | who reads it | meaning |
+| --- | --- | --- | --- | --- |"""
+
+
 def markdown() -> str:
     """The whole page."""
-    parts = [HEAD]
+    server = list(flags())
+    return "\n".join([HEAD, *_sections(server), CLUSTER_HEAD, *_of_roles(server)]) + "\n"
+
+
+def _sections(some: Iterable[Flag]) -> Iterator[str]:
     title = ""
-    for flag in flags():
+    for flag in some:
         section = flag.path[0] if len(flag.path) > 1 else "The server"
         if section != title:
             title = section
             heading = title if len(flag.path) == 1 else f"[{title}]"
-            parts.append(f"\n## {heading}\n\n| in the file | in the environment | default | meaning |")
-            parts.append("| --- | --- | --- | --- |")
-        parts.append("".join(_row(flag)))
-    return "\n".join(parts) + "\n"
+            yield f"\n## {heading}\n\n| in the file | in the environment | default | meaning |"
+            yield "| --- | --- | --- | --- |"
+        yield "".join(_row(flag))
+
+
+def _of_roles(server: list[Flag]) -> Iterator[str]:
+    """What only roles of a cluster, or a whole one, have: single settings in one table, then sections."""
+    known = {flag.key for flag in server}
+    readers: dict[str, list[str]] = {}
+    found: dict[str, Flag] = {}
+    for command, kind in {**SETTINGS, "cluster up": ClusterSettings}.items():
+        for flag in flags(kind):
+            if flag.key not in known:
+                readers.setdefault(flag.key, []).append(command)
+                found.setdefault(flag.key, flag)
+    for key, flag in found.items():
+        if len(flag.path) == 1:
+            who = "all roles" if set(readers[key]) >= set(SETTINGS) else ", ".join(readers[key])
+            yield f"| `{key}` | `{flag.variable}` | {_default(flag)} | {who} | {_meaning(flag)} |"
+    yield from _sections(flag for flag in found.values() if len(flag.path) > 1)
 
 
 def _row(flag: Flag) -> Iterator[str]:
-    meaning = " ".join((flag.field.description or "").split()).replace("``", "`").replace("|", "\\|")
-    yield f"| `{flag.path[-1]}` | `{flag.variable}` | {_default(flag)} | {meaning} |"
+    yield f"| `{flag.path[-1]}` | `{flag.variable}` | {_default(flag)} | {_meaning(flag)} |"
+
+
+def _meaning(flag: Flag) -> str:
+    return " ".join((flag.field.description or "").split()).replace("``", "`").replace("|", "\\|")
 
 
 def _default(flag: Flag) -> str:
     if flag.field.default_factory is not None:
         return "the cores, at most 4" if flag.key == "workers" else ""
     default = flag.field.default
-    if default is None or default == ():
+    if flag.field.is_required() or default is None or default in ((), ""):
         return ""
+    if isinstance(default, tuple):
+        return ", ".join(f"`{each}`" for each in default)
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if "bytes" in flag.path[-1]:

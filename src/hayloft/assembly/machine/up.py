@@ -110,7 +110,7 @@ class Cluster:
                 f"{self._home.stores} holds the photos of {self._home.store_count()} stores; "
                 f"with {stores} some could not be read."
             )
-        usual = instances({"store": stores, "cache": settings.caches})
+        usual = instances({"store": stores, "cache": settings.cache_count})
         if settings.free_ports:
             return tuple(_at(member, free_port(settings.host)) for member in usual)
         return tuple(
