@@ -334,9 +334,27 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     await store.close()
     with (tmp_path / "store" / "lv-5.log").open("r+b") as log:
         log.seek(8)
-        log.write((99).to_bytes(4, "little"))
+        # A newer format lays out what follows in its own way.
+        log.write((99).to_bytes(4, "little") + bytes(100))
     reopened = open_local(tmp_path / "store")
     with pytest.raises(FormatTooNew):
+        await reopened.read(photo(1))
+    assert [(state.volume, state.corrupt) for state in (await reopened.health()).volumes] == [(VOLUME, 1)]
+    with pytest.raises(FormatTooNew):
+        await reopened.set_aside(VOLUME)
+    await reopened.close()
+
+
+@pytest.mark.parametrize("version", [17, 2**31])
+async def test_a_damaged_version_is_not_taken_for_a_newer_format(tmp_path: Path, version: int) -> None:
+    store = open_local(tmp_path / "store")
+    await store.append(VOLUME, needle(1))
+    await store.close()
+    with (tmp_path / "store" / "lv-5.log").open("r+b") as log:
+        log.seek(8)
+        log.write(version.to_bytes(4, "little"))
+    reopened = open_local(tmp_path / "store")
+    with pytest.raises(VolumeCorrupt):
         await reopened.read(photo(1))
     await reopened.close()
 

@@ -42,6 +42,8 @@ class Health:
         self._journal = journal
         self._chance = chance or random.Random()  # noqa: S311 - which needle is read is no secret
         self._failures: defaultdict[StoreId, int] = defaultdict(int)
+        self._reported_ms: dict[tuple[StoreId, NeedleKey | None], int] = {}
+        """When a needle was last found damaged."""
         self.answering: dict[StoreId, StoreHealth] = {}
         """What the stores that answered said."""
 
@@ -100,6 +102,7 @@ class Health:
 
     async def _read_one(self, name: StoreId, volume: VolumeId, needles: int) -> None:
         """Read a needle that chance picks."""
+        key: NeedleKey | None = None
         try:
             async with asyncio.timeout(CHECK_SECONDS_MAX):
                 store = self._watched.store(name)
@@ -107,7 +110,7 @@ class Health:
                 if key is not None:
                     await store.read(key.photo, key.alternate_key)
         except Corrupt as damage:
-            await self._report(volume, name, damage.code)
+            await self._report_needle(volume, name, key, damage.code)
         except NotFound:
             pass  # It was deleted meanwhile, or the store does not list its needles.
         except (HayloftError, TimeoutError) as error:
@@ -121,6 +124,17 @@ class Health:
             if live:
                 return self._chance.choice(live)
         return None
+
+    async def _report_needle(
+        self, volume: VolumeId, name: StoreId, key: NeedleKey | None, reason: str
+    ) -> None:
+        """Report a damaged needle, but not for ever: what could not be mended must not close its volume."""
+        now_ms = self._watched.clock.now_ms()
+        forgotten_ms = now_ms - int(self._watched.settings.grace_seconds * 1000)
+        self._reported_ms = {told: at for told, at in self._reported_ms.items() if at > forgotten_ms}
+        if (name, key) not in self._reported_ms:
+            self._reported_ms[name, key] = now_ms
+            await self._report(volume, name, reason)
 
     async def _seal_alike(self, replicas: dict[StoreId, list[ReplicaState]]) -> None:
         """A volume that one replica takes no more photos in takes them nowhere."""

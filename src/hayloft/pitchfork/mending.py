@@ -122,7 +122,10 @@ class Mending:
             believe = believe or round_.suspected
             if not round_.planned:
                 return self._agreed(volume, digests, changes)
-        self._journal.failed("compare", "The replicas do not come to agree.", volume=volume)
+            if not (round_.changes or round_.failing):
+                break
+        if scrutiny is not Scrutiny.INDEX:
+            self._journal.failed("compare", "The replicas do not come to agree.", volume=volume)
         return Mended(agreed=frozenset(), changes=changes)
 
     def _agreed(self, volume: VolumeId, digests: Digests, changes: int) -> Mended:

@@ -22,13 +22,10 @@ from hayloft import limits
 from hayloft.config import VolumeSettings
 from hayloft.disk import Disk, SystemDisk
 from hayloft.errors import (
-    Corrupt,
-    Full,
     HayloftError,
     InvalidRequest,
     PhotoNotFound,
     ShuttingDown,
-    Unavailable,
     VolumeNotFound,
 )
 from hayloft.needle import Needle
@@ -288,7 +285,7 @@ class LocalStore:
         """In a thread. A volume that cannot be used is told as damaged; the others' health is their own."""
         try:
             return self._open(number, create=False).state()
-        except (Corrupt, Full, Unavailable):
+        except HayloftError:
             return VolumeState(volume=number, needles=0, size_bytes=0, sealed=True, corrupt=1)
 
     def _close(self) -> None:

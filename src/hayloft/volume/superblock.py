@@ -26,6 +26,10 @@ _MAGIC: Final = b"HAYLOFT\0"
 _FIELDS: Final = struct.Struct("<8sIIQQQII")
 """Magic, format version, slots per sequence, volume, size limit, identity, generation, salt."""
 _CHECKSUM: Final = struct.Struct("<I")
+_VERSION_AT: Final = len(_MAGIC)
+
+VERSION_PLAUSIBLE_MAX: Final = 1000
+"""A version past this has never been written by any Hayloft."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +88,9 @@ def decode(page: bytes, volume: VolumeId) -> Superblock:
     if len(page) < _FIELDS.size + _CHECKSUM.size or not page.startswith(_MAGIC):
         raise VolumeCorrupt(f"The log of {name} does not begin with a superblock.")
     _magic, version, slots, number, size_max, identity, generation, salt = _FIELDS.unpack_from(page)
-    # The version is looked at first: a newer format may lay out everything after it in another way.
-    if version > FORMAT_VERSION:
+    # The version is looked at first: a newer format may lay out everything after it in another way. But one
+    # that is far from any is damage, and so is one without which the rest is whole.
+    if version > FORMAT_VERSION and not _is_damaged_version(page, version):
         raise FormatTooNew(
             f"{name} has format {version}, but this Hayloft reads formats up to {FORMAT_VERSION}.",
             format_version=version,
@@ -103,3 +108,9 @@ def decode(page: bytes, volume: VolumeId) -> Superblock:
         generation=generation,
         salt=salt,
     )
+
+
+def _is_damaged_version(page: bytes, version: int) -> bool:
+    ours = page[:_VERSION_AT] + FORMAT_VERSION.to_bytes(4, "little") + page[_VERSION_AT + 4 : _FIELDS.size]
+    (checksum,) = _CHECKSUM.unpack_from(page, _FIELDS.size)
+    return version > VERSION_PLAUSIBLE_MAX or bool(google_crc32c.value(ours) == checksum)
