@@ -20,6 +20,8 @@ import hmac
 import json
 import re
 import secrets
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +45,7 @@ class ClusterHome(LockedDirectory):
         self.similarity = self.path / "similarity"
         self.logs = self.path / "logs"
         self.state_file = self.path / "run" / "state.json"
+        self.environment_file = self.path / "run" / "environment"
 
     def prepare(self) -> None:
         """Make what is missing. Call it with the lock held.
@@ -70,6 +73,11 @@ class ClusterHome(LockedDirectory):
     def log_of(self, name: str) -> Path:
         """The file that a process's output is added to."""
         return self.logs / f"{name}.log"
+
+    def write_environment(self, variables: Mapping[str, str]) -> None:
+        """Write what commands need that look into database and broker, for its owner alone."""
+        lines = (f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+        write_durably(self.environment_file, "".join(lines).encode())
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Say what runs now."""

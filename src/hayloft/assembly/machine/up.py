@@ -89,6 +89,9 @@ class Cluster:
         database_url, ready = await self._database()
         broker_url = self._broker()
         await ready
+        self._home.write_environment(
+            {"HAYLOFT_DATABASE_URL": database_url, "HAYLOFT_BROKER_URL": broker_url}
+        )
         around = Surroundings(
             members=members,
             url_of=lambda member: f"http://{self._settings.host}:{member.port}",
@@ -227,6 +230,7 @@ class Cluster:
         for child in reversed(self._backends):
             await stop([child], seconds_max=BACKEND_STOP_SECONDS_MAX, now=now)
         self._home.state_file.unlink(missing_ok=True)
+        self._home.environment_file.unlink(missing_ok=True)
 
 
 def _at(member: Instance, port: int) -> Instance:
