@@ -97,14 +97,14 @@ def hayloft(
     data: Path, *, workers: int | None = 1, settings: Mapping[str, str] | None = None, name: str = "hayloft"
 ) -> Iterator[Contender]:
     """Hayloft on a data directory, with settings of its own given as ``HAYLOFT_…`` variables."""
-    port = _free_port()
+    port = free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HAYLOFT_")}
     environment |= {"HAYLOFT_DATA": str(data), "HAYLOFT_PORT": str(port), "HAYLOFT_LOG_LEVEL": "warning"}
     if workers is not None:
         environment["HAYLOFT_WORKERS"] = str(workers)
     environment |= dict(settings or {})
     command = [str(Path(sys.executable).parent / "hayloft"), "serve"]
-    with _served(
+    with served(
         name, command, port, data.parent / f"{data.name}.log", environment, ready="/ready"
     ) as contender:
         yield contender
@@ -113,7 +113,7 @@ def hayloft(
 @contextlib.contextmanager
 def nginx(root: Path, work: Path, *, file_cache: bool = False) -> Iterator[Contender]:
     """nginx with one worker, serving the files under ``root``."""
-    port = _free_port()
+    port = free_port()
     home = work / ("nginx-cached" if file_cache else "nginx")
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "nginx.conf"
@@ -128,14 +128,14 @@ def nginx(root: Path, work: Path, *, file_cache: bool = False) -> Iterator[Conte
     )
     name = "nginx, open files cached" if file_cache else "nginx"
     command = ["nginx", "-p", str(home), "-c", str(configuration), "-e", str(home / "nginx-start.log")]
-    with _served(name, command, port, home / "nginx.log", dict(os.environ), ready="/") as contender:
+    with served(name, command, port, home / "nginx.log", dict(os.environ), ready="/") as contender:
         yield contender
 
 
 @contextlib.contextmanager
 def bare_asgi(paths: Path, root: Path, work: Path) -> Iterator[Contender]:
     """The same HTTP server as Hayloft's, one worker, around a callable that answers from memory."""
-    port = _free_port()
+    port = free_port()
     environment = dict(os.environ) | {"BENCH_PATHS": str(paths), "BENCH_ROOT": str(root)}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
     command = [
@@ -143,14 +143,15 @@ def bare_asgi(paths: Path, root: Path, work: Path) -> Iterator[Contender]:
         "--lifespan", "off", "--no-access-log", "--log-level", "warning", "--host", "127.0.0.1",
         "--port", str(port), "measure.bare:application",
     ]  # fmt: skip
-    with _served("bare ASGI", command, port, work / "bare.log", environment, ready="/") as contender:
+    with served("bare ASGI", command, port, work / "bare.log", environment, ready="/") as contender:
         yield contender
 
 
 @contextlib.contextmanager
-def _served(
+def served(
     name: str, command: list[str], port: int, log: Path, environment: dict[str, str], *, ready: str
 ) -> Iterator[Contender]:
+    """A server started by a command, once it answers at ``ready``; what it says goes into ``log``."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     contender = Contender(name=name, url=f"http://127.0.0.1:{port}", pid=process.pid)
@@ -158,7 +159,7 @@ def _served(
         _wait_until_ready(contender, process, ready, log)
         yield contender
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _wait_until_ready(contender: Contender, process: subprocess.Popen[bytes], path: str, log: Path) -> None:
@@ -179,7 +180,8 @@ def _wait_until_ready(contender: Contender, process: subprocess.Popen[bytes], pa
     )
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process, by force if it does not by itself."""
     process.terminate()
     try:
         process.wait(STOP_SECONDS_MAX)
@@ -188,7 +190,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on right now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
