@@ -5,7 +5,7 @@ What is promised in ``roles.Similarity`` is asked of all; what only the wire pro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(kind: str, postgres_database: Callable[[], str]) -> str | None:
-    """Where its database is, if not in a file. The directory's tables are there, too."""
-    return postgres_database() if kind == "postgres" else None
+def url(kind: str, request: pytest.FixtureRequest) -> str | None:
+    """Where its database is, if not in a file."""
+    return request.getfixturevalue("postgres").empty_database() if kind == "postgres" else None
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
+from hayloft.directory import migrations as directory_migrations
 from hayloft.errors import PhotoDeleted
 from hayloft.similarity import shelf
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
@@ -21,16 +22,18 @@ from hayloft.similarity.embedders.names import made
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
 from hayloft.similarity.fingerprint import Description
 from hayloft.similarity.local import LocalSimilarity
+from hayloft.similarity.migrations import MIGRATIONS
 from hayloft.types import PhotoId, Relation
 from model_samples import COLOURS, picture_of, save_colours
+from postgres_server import PostgresServer
 from similarity_samples import DISGUISES, NAMES, InlineDecoder, World, pixels, sample
 
 Open = Callable[..., Any]
 
 
 @pytest.fixture
-def url(postgres_database: Callable[[], str]) -> str:
-    return postgres_database()
+def url(postgres: PostgresServer) -> str:
+    return postgres.empty_database()
 
 
 @pytest.fixture
@@ -206,6 +209,15 @@ async def test_searches_go_through_the_index(world: World, start: Open, url: str
         row[0] for row in await ask(url, f"EXPLAIN {query}", before="SET enable_seqscan = off")
     )
     assert f"Index Scan using {index._index}" in plan
+
+
+@pytest.mark.parametrize("directory_first", [True, False])
+def test_it_shares_the_database_with_a_directory(url: str, directory_first: bool) -> None:
+    steps = [directory_migrations.upgrade, MIGRATIONS.upgrade]
+    for upgrade in steps if directory_first else reversed(steps):
+        upgrade(url)
+    tables = asyncio.run(ask(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+    assert {"photos", "seen_photos", "vectors"} <= {row[0] for row in tables}
 
 
 async def test_two_that_catch_up_with_a_new_embedder_share_the_work(
