@@ -347,7 +347,7 @@ class Directory(Protocol):
 
         Raises:
             VolumeNotFound: the directory has no such volume.
-            Conflict: it is sealed, and stays read-only for good.
+            Conflict: it is sealed, or was made elsewhere, and stays read-only for good.
         """
         ...
 

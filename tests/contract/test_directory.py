@@ -241,6 +241,8 @@ async def test_a_volume_on_a_full_disk_is_left_for_one_with_room(directory, leas
 async def test_volumes_of_others_are_adopted_read_only_and_their_numbers_not_reused(directory):
     await directory.register(store("local", state(1), state(2_000_000)))
     assert not (await directory.placement(VolumeId(1))).writable
+    with pytest.raises(Conflict):
+        await directory.set_writable(VolumeId(1), True)
     volumes = {(await directory.lease(holder=name, count=1)).volume for name in "ab"}
     assert volumes == {2, 3}
 
@@ -304,7 +306,7 @@ async def test_a_volume_opens_when_its_last_failing_replica_is_mended(directory,
     assert (await directory.placement(volume)).replicas == ("local", "s1", "s2")
     await directory.mend(volume, StoreId("s1"))
     assert not await is_writable(directory, volume)
-    assert (await directory.placement(volume)).replicas == ("local", "s1", "s2")
+    assert (await directory.placement(volume)).replicas[-1] == "s2"
     await directory.mend(volume, StoreId("s2"))
     assert await is_writable(directory, volume)
     await directory.mend(volume, StoreId("s2"))
@@ -426,6 +428,12 @@ async def test_a_volume_that_cannot_be_opened_fails_and_comes_back(directory, re
     assert not await is_writable(directory, volume)
     await directory.register(store("s1", state(volume, size_bytes=10)))
     assert await is_writable(directory, volume)
+
+
+async def test_reads_are_spread_over_replicas(directory, replicated):
+    volumes = {replicated.volume} | {(await directory.lease(holder=n, count=1)).volume for n in "xyz"}
+    firsts = {placement.replicas[0] for placement in await directory.placements()}
+    assert len(firsts) == len(volumes) == POLICY.writable_max
 
 
 async def test_replicas_are_spread_over_zones(directory):

@@ -14,11 +14,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from hayloft.directory.schema import placements, stores
-from hayloft.directory.volumes import add, change, place, volume_row
+from hayloft.directory.volumes import ADOPTED, add, change, place, volume_rows
 from hayloft.types import KnownStore, StoreHealth, StoreId, VolumeId, VolumeState
-
-ADOPTED: Final = "not made by this directory"
-"""Why a volume is withdrawn that a store had and the directory did not know."""
 
 MISSING: Final = "missing"
 UNUSABLE: Final = "cannot be used"
@@ -37,6 +34,13 @@ class Heartbeat(NamedTuple):
     now_ms: int
     volume_size_bytes_max: int
     zone: str | None = None
+
+
+class _Known(NamedTuple):
+    """What is recorded of a volume, and of the replica on the store that speaks; None where nothing is."""
+
+    volume: Any
+    placed: Any
 
 
 _PLACED: Final = select(placements).where(placements.c.store == bindparam("of_store"))
@@ -72,8 +76,11 @@ def register(connection: Connection, heartbeat: Heartbeat) -> None:
     placed = {
         row.volume: row for row in connection.execute(_PLACED, {"of_store": heartbeat.health.store}).all()
     }
+    known = volume_rows(connection, [state.volume for state in heartbeat.health.volumes])
     for state in heartbeat.health.volumes:
-        _record_volume(connection, heartbeat, state, placed.get(state.volume))
+        _record_volume(
+            connection, heartbeat, state, _Known(known.get(state.volume), placed.get(state.volume))
+        )
     told = {state.volume for state in heartbeat.health.volumes}
     _look_for_missing(connection, heartbeat, [row for row in placed.values() if row.volume not in told])
 
@@ -94,28 +101,31 @@ def _record_store(connection: Connection, heartbeat: Heartbeat) -> None:
         connection.execute(insert(stores).values(store=health.store, **values))
 
 
-def _record_volume(connection: Connection, heartbeat: Heartbeat, state: VolumeState, placed: Any) -> None:
+def _record_volume(connection: Connection, heartbeat: Heartbeat, state: VolumeState, known: _Known) -> None:
+    volume, placed = known
     store = heartbeat.health.store
-    volume = volume_row(connection, state.volume)
     if volume is None:
         add(connection, state.volume, created_at_ms=heartbeat.now_ms, withdrawn=ADOPTED)
     elif placed is None and volume.withdrawn != ADOPTED:
         return
     if placed is None:
         place(connection, state.volume, store)
+    values = _news(state, placed)
+    if placed is None or any(getattr(placed, name) != value for name, value in values.items()):
+        _change_replica(connection, state.volume, store, **values)
+    if not _is_unusable(state):
+        _close_if_done(connection, heartbeat, state, volume)
+
+
+def _news(state: VolumeState, placed: Any) -> dict[str, Any]:
+    """What a store's word on a replica changes in what is recorded of it."""
     if _is_unusable(state):
-        _change_replica(connection, state.volume, store, failure=UNUSABLE)
-        return
-    values: dict[str, Any] = {
-        "size_bytes": state.size_bytes,
-        "needles": state.needles,
-        "absent_at_ms": None,
-    }
+        return {"failure": UNUSABLE}
+    values = {"size_bytes": state.size_bytes, "needles": state.needles, "absent_at_ms": None}
     if placed is not None and placed.failure == UNUSABLE and 0 < placed.size_bytes <= state.size_bytes:
         # It could not be opened for a while, and has lost nothing that its store had spoken of.
-        values["failure"] = None
-    _change_replica(connection, state.volume, store, **values)
-    _close_if_done(connection, heartbeat, state, volume)
+        return {**values, "failure": None}
+    return values
 
 
 def _is_unusable(state: VolumeState) -> bool:

@@ -18,6 +18,8 @@ from hayloft.errors import Conflict, VolumeNotFound
 from hayloft.types import Placement, ReplicaState, StoreId, VolumeId, volume_name
 
 WITHDRAWN: Final = "taken out of the writable set"
+ADOPTED: Final = "not made by this directory"
+"""Why a volume is withdrawn that a store had and the directory did not know."""
 NOT_COPIED: Final = "not copied yet"
 """The failure of a replica that is to be made."""
 
@@ -70,13 +72,12 @@ _PLACEMENTS: Final = select(
     volumes.c.full,
     volumes.c.withdrawn,
 ).join_from(placements, volumes, placements.c.volume == volumes.c.volume)
-# Healthy replicas come first: a null failure sorts before any text in neither database by default.
-_HEALTHY_FIRST: Final = (placements.c.volume, placements.c.failure.is_not(None), placements.c.store)
-_ALL: Final = _PLACEMENTS.order_by(*_HEALTHY_FIRST)
+_BY_STORE: Final = (placements.c.volume, placements.c.store)
+_ALL: Final = _PLACEMENTS.order_by(*_BY_STORE)
 _OF_VOLUMES: Final = _PLACEMENTS.where(
     placements.c.volume.in_(bindparam("chosen", expanding=True))
-).order_by(*_HEALTHY_FIRST)
-_VOLUME: Final = select(volumes).where(volumes.c.volume == bindparam("chosen"))
+).order_by(*_BY_STORE)
+_VOLUMES: Final = select(volumes).where(volumes.c.volume.in_(bindparam("chosen", expanding=True)))
 _HERE: Final = (placements.c.volume == bindparam("of_volume")) & (
     placements.c.store == bindparam("of_store")
 )
@@ -110,16 +111,22 @@ def replicas_of(connection: Connection, chosen: Collection[VolumeId]) -> Replica
 
 
 def _grouped(rows: Any) -> Mapping[VolumeId, Placement]:
-    replicas: dict[VolumeId, list[StoreId]] = {}
-    closed: dict[VolumeId, bool] = {}
+    by_volume: dict[VolumeId, list[Any]] = {}
     for row in rows:
-        replicas.setdefault(row.volume, []).append(StoreId(row.store))
-        shut = row.sealed or row.full or row.withdrawn is not None or row.failure is not None
-        closed[row.volume] = closed.get(row.volume, False) or shut
-    return {
-        volume: Placement(volume=volume, replicas=tuple(found), writable=not closed[volume])
-        for volume, found in replicas.items()
-    }
+        by_volume.setdefault(VolumeId(row.volume), []).append(row)
+    return {volume: _placement(volume, found) for volume, found in by_volume.items()}
+
+
+def _placement(volume: VolumeId, rows: list[Any]) -> Placement:
+    """A volume with its healthy replicas first, another one of them first for the next volume: so that
+    reads are spread over stores even by those who always ask the first."""
+    healthy = [StoreId(row.store) for row in rows if row.failure is None]
+    failing = [StoreId(row.store) for row in rows if row.failure is not None]
+    turn = volume % len(healthy) if healthy else 0
+    one = rows[0]
+    closed = bool(failing) or one.sealed or one.full or one.withdrawn is not None
+    replicas = (*healthy[turn:], *healthy[:turn], *failing)
+    return Placement(volume=volume, replicas=replicas, writable=not closed)
 
 
 def all_replicas(connection: Connection) -> tuple[ReplicaState, ...]:
@@ -138,7 +145,13 @@ def all_replicas(connection: Connection) -> tuple[ReplicaState, ...]:
 
 def volume_row(connection: Connection, volume: VolumeId) -> Any:
     """A volume's row, or None."""
-    return connection.execute(_VOLUME, {"chosen": volume}).one_or_none()
+    return volume_rows(connection, [volume]).get(volume)
+
+
+def volume_rows(connection: Connection, chosen: Collection[VolumeId]) -> Mapping[VolumeId, Any]:
+    """The rows of those volumes that are known."""
+    rows = connection.execute(_VOLUMES, {"chosen": sorted(chosen)}) if chosen else ()
+    return {VolumeId(row.volume): row for row in rows}
 
 
 def add(
@@ -187,7 +200,8 @@ def set_writable(connection: Connection, wish: Writability) -> None:
 
     Raises:
         VolumeNotFound: there is no such volume.
-        Conflict: it is sealed, and stays so.
+        Conflict: it is sealed, and stays so; or it was made elsewhere, and which of its ids are free is not
+            known.
     """
     row = volume_row(connection, wish.volume)
     if row is None:
@@ -197,6 +211,9 @@ def set_writable(connection: Connection, wish: Writability) -> None:
         return
     if row.sealed:
         raise Conflict(f"{volume_name(wish.volume)} is sealed.", logical_volume=volume_name(wish.volume))
+    if row.withdrawn == ADOPTED:
+        name = volume_name(wish.volume)
+        raise Conflict(f"{name} was not made by this directory.", logical_volume=name)
     change(connection, wish.volume, withdrawn=None, full=False)
     connection.execute(update(placements).where(placements.c.volume == wish.volume).values(failure=None))
 
