@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import io
 import json
+import logging
 import random
 import threading
 import time
@@ -24,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 ANSWER_SECONDS_MAX = 30.0
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # brokers are away here all the time
 PAUSE_SECONDS = 0.2
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from hayloft.assembly import fronts
 from hayloft.assembly.peers import caches_of, directory_of, fleet_of
 from hayloft.assembly.settings import GatewayRoleSettings
+from hayloft.gateway.cached import Admission
 from hayloft.gateway.front import Front
 from hayloft.gateway.gateway import Gateway
 from hayloft.renditions.client import RenditionsClient
@@ -51,6 +52,7 @@ async def front(settings: GatewayRoleSettings, *, worker: str) -> AsyncIterator[
             renditions=renditions,
             public_view=without_position if settings.renditions.strip_gps else None,
             cache=cache,
+            admission=Admission(settings.cache_admission),
         )
         yield await stack.enter_async_context(fronts.opened(gateway))
 

@@ -54,6 +54,8 @@ def configure_logs(level: str, *, process: str, output: TextIO | None = None) ->
     )
     # Libraries are chatty at the level that is right for us; their warnings are what matters.
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+    # It says of every attempt to connect what whoever attempts it says too.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def _rendering(output: TextIO) -> list[structlog.typing.Processor]:

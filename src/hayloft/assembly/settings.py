@@ -167,6 +167,8 @@ class GatewayRoleSettings(GatewaySettings, DirectoryUserSettings):
 
     caches: tuple[str, ...] = ()
     """Addresses of the caches; where a photo is cached is decided by them."""
+    cache_admission: Literal["writable", "all", "none"] = "writable"
+    """Which photos go into the caches when clients read them: those in volumes that take writes, or all."""
     similarity_url: str | None = None
     """Address of the similarity service, which also makes renditions."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from pydantic import BaseModel
+
 from hayloft.assembly.settings import SETTINGS, ClusterSettings
 from hayloft.cli.output import bytes_text
 from hayloft.cli.setting_flags import Flag, flags
@@ -77,7 +79,8 @@ def _of_roles(server: list[Flag]) -> Iterator[str]:
     known = {flag.key for flag in server}
     readers: dict[str, list[str]] = {}
     found: dict[str, Flag] = {}
-    for command, kind in {**SETTINGS, "cluster up": ClusterSettings}.items():
+    kinds: dict[str, type[BaseModel]] = {**SETTINGS, "cluster up": ClusterSettings}
+    for command, kind in kinds.items():
         for flag in flags(kind):
             if flag.key not in known:
                 readers.setdefault(flag.key, []).append(command)

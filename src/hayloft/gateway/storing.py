@@ -190,6 +190,8 @@ class Storing:
             # The volume itself is sound. The store's own account of its free space keeps the directory
             # from choosing it again until there is room.
             await self._directory.register(await self._stores[name].health())
+        elif name not in self._stores:
+            pass  # A store so new that only the directory knows it: nothing is wrong with its replica.
         elif not isinstance(failure, (ShuttingDown, Overloaded, Invalid, UploadTooLarge)):
             await self._reports.tell(volume, name, failure.code)
 
