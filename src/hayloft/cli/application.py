@@ -8,11 +8,12 @@ flags are made from the settings.
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from hayloft import __version__
 from hayloft.cli import (
     cluster,
     doctor,
@@ -31,7 +32,7 @@ from hayloft.cli import (
     version,
 )
 from hayloft.cli.failure import Complaint, ExitCode, exit_code_of
-from hayloft.cli.output import complain, say
+from hayloft.cli.output import complain, print_line, say
 from hayloft.cli.role_names import ROLES
 from hayloft.errors import HayloftError
 
@@ -75,8 +76,18 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print_line(f"hayloft {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Keep photos, serve them, and find the ones that belong together."""
 
 

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+from hayloft import __version__
 from hayloft.cli.evidence import why_text
 from hayloft.cli.output import bytes_text, count_text, table
 from hayloft.types import Link, Relation
@@ -97,6 +98,7 @@ def test_stats(hayloft, photos):
 
 def test_version(hayloft, gateway):
     assert "server 9.9.9" in hayloft("version").out
+    assert hayloft("--version").out == f"hayloft {__version__}\n"
     assert hayloft("version", "--json", "--url", "http://127.0.0.1:9").json[0]["server"] is None
 
 
