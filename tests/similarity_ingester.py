@@ -1,4 +1,7 @@
-"""Ingests a fixed list of events into a folder, printing a line for each; run as a process to be killed."""
+"""Ingests a fixed list of events, printing a line for each; run as a process to be killed.
+
+Arguments: a folder; and to share the work with another process, a database and which half of the events.
+"""
 
 from __future__ import annotations
 
@@ -56,5 +59,21 @@ def acknowledged(folder: Path) -> int:
         return 0
 
 
+async def ingest_half(folder: Path, url: str, half: int) -> None:
+    """Every second event, whatever became of those before: what one of two competing consumers does."""
+    similarity = await WORLD.open(
+        folder, url=url, embedder=BuiltinEmbedder(), decoder=DecoderPool(processes=1)
+    )
+    handle = Ingest(similarity).handle
+    for number in range(half, len(EVENTS), 2):
+        await handle(EVENTS[number])
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+    await similarity.close()
+
+
 if __name__ == "__main__":
-    asyncio.run(ingest_all(Path(sys.argv[1])))
+    if len(sys.argv) > 2:
+        asyncio.run(ingest_half(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    else:
+        asyncio.run(ingest_all(Path(sys.argv[1])))
