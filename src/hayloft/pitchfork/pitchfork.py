@@ -150,10 +150,7 @@ class Pitchfork:
         Raises:
             HayloftError: the directory does not answer.
         """
-        swept = await self._sweep.allocations()
-        for volume, replicas in (await self._watched.replicas()).items():
-            swept += await self._sweep.volume(volume, replicas)
-        return swept
+        return await self._sweep.everything()
 
     async def scrub(self) -> int:
         """Read every replica of every volume from the medium; returns how many needles were damaged.

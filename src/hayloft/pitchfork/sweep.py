@@ -3,19 +3,21 @@
 Three things are left behind by uploads and deletions that were interrupted: ids that were allocated and
 never committed, needles that were stored and never committed (readable by whoever guessed their id and
 cookie), and needles of photos that the directory has deleted. It looks at what every store's index says
-next to what the directory says; nothing is read from disk but the age of what is to be swept away. A volume
-in which the directory never had a photo is not ours to sweep, and one with many needles that it does not
-know looks as if the directory had been restored from an old backup: both are left alone.
+next to what the directory says, and once it has, only where something has changed; nothing is read from
+disk but the age of what is to be swept away. A volume in which the directory never had a photo is not ours
+to sweep, and one with many needles that it does not know looks as if the directory had been restored from
+an old backup: both are left alone.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from hayloft import limits
 from hayloft.errors import HayloftError, NotFound, PhotoNotFound
 from hayloft.pitchfork.journal import Journal
 from hayloft.pitchfork.watched import Watched, before
+from hayloft.roles import Store
 from hayloft.types import (
     RANGE_SEQUENCES,
     PhotoId,
@@ -35,6 +37,13 @@ ORPHAN_SHARE_MAX: Final = 0.05
 """The same, as a share of its needles."""
 
 
+class _Found(NamedTuple):
+    """Photos with live needles in a range that should not have them."""
+
+    unknown: list[PhotoId]
+    deleted: list[PhotoId]
+
+
 class Sweep:
     """See the module."""
 
@@ -43,6 +52,19 @@ class Sweep:
         self._journal = journal
         self._first_seen_ms: dict[PhotoId, int] = {}
         """Orphans whose needles do not say when they were written."""
+        self._clean: dict[tuple[StoreId, VolumeId, Sequence], tuple[str, int]] = {}
+        """Ranges in which there was nothing to sweep: their digest then, and when that was."""
+
+    async def everything(self) -> int:
+        """Sweep all volumes; returns how many photos that concerned.
+
+        Raises:
+            HayloftError: the directory does not answer.
+        """
+        swept = await self.allocations()
+        for volume, replicas in (await self._watched.replicas()).items():
+            swept += await self.volume(volume, replicas)
+        return swept
 
     async def allocations(self) -> int:
         """Delete photos that were allocated long ago and never committed; returns how many.
@@ -88,24 +110,39 @@ class Sweep:
     ) -> tuple[int, int]:
         """One replica: how many live needles it has, and how many deleted photos it still had."""
         store = self._watched.store(name)
-        needles = buried = 0
+        buried = 0
         try:
-            ranges = (await store.digest(volume, scrutiny=Scrutiny.INDEX)).ranges
+            digest = await store.digest(volume, scrutiny=Scrutiny.INDEX)
         except NotFound:
             return 0, 0
-        for each in ranges:
-            listing = await self._watched.list_range(store, volume, each.first, Scrutiny.INDEX)
-            last = Sequence(each.first + RANGE_SEQUENCES - 1)
-            statuses = await self._watched.statuses(volume, each.first, last)
-            live = {key.photo for key, entry in listing.items() if not entry.deleted}
-            needles += sum(not entry.deleted for entry in listing.values())
-            for photo in sorted(live):
-                if photo not in statuses:
-                    orphans.setdefault(photo, set()).add(name)
-                elif statuses[photo] is PhotoStatus.DELETED and await store.delete(photo):
-                    buried += 1
+        for each in digest.ranges:
+            place = (name, volume, each.first)
+            if self._is_known_clean(place, each.digest):
+                continue
+            found = await self._look_at_range(store, volume, each.first)
+            for photo in found.unknown:
+                orphans.setdefault(photo, set()).add(name)
+            for photo in found.deleted:
+                buried += await store.delete(photo)
+            if not (found.unknown or found.deleted):
+                self._clean[place] = (each.digest, self._watched.clock.now_ms())
         self._journal.did("deletions finished", buried)
-        return needles, buried
+        return digest.needles, buried
+
+    def _is_known_clean(self, place: tuple[StoreId, VolumeId, Sequence], digest: str) -> bool:
+        """Whether nothing has changed there since it was looked at; once in a grace time all is."""
+        known, looked_at_ms = self._clean.get(place, ("", 0))
+        return known == digest and looked_at_ms > self._deadline_ms()
+
+    async def _look_at_range(self, store: Store, volume: VolumeId, first: Sequence) -> _Found:
+        listing = await self._watched.list_range(store, volume, first, Scrutiny.INDEX)
+        # After the needles: what is committed meanwhile is known.
+        statuses = await self._watched.statuses(volume, first, Sequence(first + RANGE_SEQUENCES - 1))
+        live = sorted({key.photo for key, entry in listing.items() if not entry.deleted})
+        return _Found(
+            unknown=[photo for photo in live if photo not in statuses],
+            deleted=[photo for photo in live if statuses.get(photo) is PhotoStatus.DELETED],
+        )
 
     async def _sweep_orphans(
         self, volume: VolumeId, orphans: dict[PhotoId, set[StoreId]], needles: int
