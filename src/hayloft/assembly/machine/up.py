@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any, Final
@@ -33,6 +34,8 @@ from hayloft.wire.serving import free_port
 OBSERVE_SECONDS: Final = 1.0
 STORES_AT_FIRST: Final = 3
 BACKEND_STOP_SECONDS_MAX: Final = 30.0
+ROLE_STOP_SECONDS_MAX: Final = limits.SHUTDOWN_SECONDS_MAX + 10.0
+"""What is in flight has its time, and then closing what is open."""
 
 Show = Callable[[list[Observation]], None]
 """Called every second with how all parts are."""
@@ -86,6 +89,8 @@ class Cluster:
 
     async def _start(self) -> None:
         members = self._members()
+        for member in members:
+            _check_free(self._settings.host, member)
         database_url, ready = await self._database()
         broker_url = self._broker()
         await ready
@@ -226,11 +231,24 @@ class Cluster:
         ordered = sorted(self._roles, key=lambda pair: pair[0].role.stop_order)
         for _order, group in groupby(ordered, key=lambda pair: pair[0].role.stop_order):
             children = [child for _member, child in group]
-            await stop(children, seconds_max=limits.SHUTDOWN_SECONDS_MAX, now=now)
+            await stop(children, seconds_max=ROLE_STOP_SECONDS_MAX, now=now)
         for child in reversed(self._backends):
             await stop([child], seconds_max=BACKEND_STOP_SECONDS_MAX, now=now)
         self._home.state_file.unlink(missing_ok=True)
         self._home.environment_file.unlink(missing_ok=True)
+
+
+def _check_free(host: str, member: Instance) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, member.port))
+    except OSError as error:
+        raise Conflict(
+            f"{member.name} cannot listen on {host} port {member.port}: {error.strerror or error}. "
+            "Give --free-ports to have all roles take ports that are free."
+        ) from error
 
 
 def _at(member: Instance, port: int) -> Instance:
