@@ -179,6 +179,16 @@ async def test_stopping_finishes_what_is_in_flight(client, gateway, folder):
     assert {result.outcome for result in results} == {Outcome.UPLOADED}
 
 
+async def test_progress_counts_every_byte_once_whatever_becomes_of_its_file(client, gateway, folder):
+    gateway.faults["/upload"].append(lose_the_answer)  # that file is sent twice
+    seen: list[int] = []
+    async with FolderUpload(client, Walk([folder]), parallel=2) as upload:
+        upload.on_progress = lambda: seen.append(upload.bytes_done)
+        results = [result async for result in upload]
+    assert upload.bytes_done == upload.bytes_found == sum(result.size for result in results)
+    assert seen[-1] == max(seen) == upload.bytes_found
+
+
 async def test_leaving_early_leaves_nothing_running(client, gateway, folder):
     gateway.upload_delay_seconds = 0.01
     results = client.put_folder(folder)

@@ -13,6 +13,7 @@ export class ApiError extends Error {
 
 const ADVICE = {
   overloaded: "The server is busy. It will be tried again in a moment.",
+  empty_upload: "The file is empty. Copy it again, then retry.",
   storage_full: "The server's disk is full: nothing was stored. Free some space on it, then try again.",
   unsupported_media_type: "This is not a picture that Hayloft keeps. JPEG, PNG, GIF, WebP, TIFF, BMP, HEIC and AVIF are.",
   photo_truncated: "The file ends too early: it is damaged, or was not copied completely. Copy it again, then retry.",
@@ -65,7 +66,9 @@ export function askForKey() {
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-label", "API key");
     const form = Object.assign(document.createElement("form"), { method: "dialog", className: "body" });
-    const label = Object.assign(document.createElement("label"), { textContent: "This server asks for an API key. " });
+    const refused = sessionStorage.getItem(KEY) !== null;
+    const textContent = refused ? "The server does not accept this API key. Try another one. " : "This server asks for an API key. ";
+    const label = Object.assign(document.createElement("label"), { textContent });
     const input = Object.assign(document.createElement("input"), { type: "password", required: true, autocomplete: "off" });
     const button = Object.assign(document.createElement("button"), { className: "button primary", textContent: "Continue" });
     label.append(input);

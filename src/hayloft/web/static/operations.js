@@ -19,13 +19,14 @@ const gauge = (share, label, full = false) => h("div.gauge", { role: "meter", "a
   h(`i${full ? ".full" : ""}`, { style: { width: `${Math.max(1, Math.min(100, share * 100))}%` } }));
 
 function storeCard(store) {
-  const used = 1 - store.free_bytes / store.capacity_bytes;
+  const used = store.capacity_bytes ? 1 - store.free_bytes / store.capacity_bytes : 0;
   const volumes = [...store.volumes].sort((a, b) => Number(a.sealed) - Number(b.sealed));
   return h("section.card", { "aria-label": `Store ${store.store_id}`, style: { display: "grid", gap: "0.9rem" } },
     h("div.row", {}, h("h2", {}, `Store ${store.store_id}`), h("span.spring"), h("span.soft.small", {}, `${bytes(store.free_bytes)} of ${bytes(store.capacity_bytes)} free`)),
     gauge(used, `Disk in use: ${percent(used)}`, used > ROOM_LOW),
     used > ROOM_LOW && h("p", {}, "The disk is nearly full. Uploads are refused before it is; make room, or move the data to a larger disk."),
-    h("div.scroll", { tabindex: "0", role: "group", "aria-label": `Volumes of store ${store.store_id}` }, h("table", {},
+    !volumes.length && h("p.soft", {}, "No volumes yet: the first photo makes one."),
+    volumes.length > 0 && h("div.scroll", { tabindex: "0", role: "group", "aria-label": `Volumes of store ${store.store_id}` }, h("table", {},
       h("thead", {}, h("tr", {}, h("th", {}, "Volume"), h("th", {}, "State"), h("th.number", {}, "Needles"), h("th.number", {}, "Size"), h("th.number", {}, "Damaged reads"))),
       h("tbody", {}, volumes.map((volume) => h("tr", {},
         h("td", {}, volume.logical_volume), h("td", {}, h(`span.pill${volume.sealed ? "" : ".good"}`, {}, volume.sealed ? "sealed" : "takes writes")),

@@ -140,7 +140,7 @@ async function show() {
   const linked = h("div.links", { "aria-live": "polite" }, h("p.soft", {}, "Looking …"));
   fill(main, h("div.viewer", {}, stage,
     h("aside.side", { "aria-label": "About this photo" },
-      h("h1", {}, name), facts(photo),
+      h("h1.clamp", { title: name }, name), facts(photo),
       h("div.row", {},
         h("button.button.primary", { type: "button", onclick: () => share(photo) }, "Copy link"),
         h("a.button", { href: photoUrl(photo), download: photo.name || "" }, "Download"),

@@ -81,7 +81,8 @@ function member(photo, state) {
       }), h("span", {}, label))));
   const element = h("div.member", {},
     h("a.shot", { href: viewUrl(photo.photo_id), "aria-label": `Open ${name}` }, h("img", { src: photoUrl(photo, "small"), alt: "", loading: "lazy" })),
-    h("strong.small", {}, name, photo.photo_id === state.group.best && h("span.pill.good", { style: { marginLeft: "0.4rem" } }, "best")),
+    h("strong.small.clamp", { title: name }, name),
+    photo.photo_id === state.group.best && h("span.pill.good", { style: { justifySelf: "start" } }, "best"),
     h("span.soft.small", {}, `${photo.width} × ${photo.height} · ${bytes(photo.size)}`), choices);
   const paint = () => {
     const value = state.choices.get(photo.photo_id);
