@@ -1,12 +1,14 @@
 """A store on another machine: ``roles.Store`` spoken over HTTP.
 
 Works with every store that speaks the wire contract; what only ours tell (cookies, metadata, sizes of
-volumes) is empty with others. Appends and deletions are repeated when the peer did not answer, because
-the same needle appended twice is the same needle. It knows nothing of what the store does with them.
+volumes) is empty with others. Appends and deletions may be repeated when a connection breaks, because the
+same needle appended twice is the same needle. It knows nothing of what the store does with them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,8 @@ from hayloft.wire.breaker import Breaker
 from hayloft.wire.channels import Channels
 from hayloft.wire.session import Patience, Session
 
+DIGEST_BYTES: Final = 32
+
 WHOLE_VOLUME: Final = Patience(total_seconds=3600.0, attempts=1)
 """For what reads or rewrites a whole volume: 32 GiB at the pace of a slow disk."""
 
@@ -88,23 +92,25 @@ class StoreClient:
 
     async def append(self, volume: VolumeId, needle: NewNeedle) -> Appended:
         """Append a needle; it is on the peer's stable storage when this returns."""
+        digest = needle.metadata.sha256
+        if len(digest) != DIGEST_BYTES:
+            digest = hashlib.sha256(needle.data).digest()
         try:
-            answer = await self._session.request(
-                "POST",
+            answer = await self._channels.post(
                 f"/volume/{volume_name(volume)}/append",
-                data=needle.data,
+                needle.data,
+                digest=digest,
                 headers={
                     needles.PHOTO: str(needle.photo),
                     needles.COOKIE: format_cookie(needle.cookie),
                     needles.ALTERNATE_KEY: needle.alternate_key.label,
                     **needles.write_metadata(needle.metadata),
                 },
-                repeatable=True,
             )
         except (ShuttingDown, Unauthorized) as refusal:
             # The peer is stopping, or does not accept our secret: nothing is wrong with the needle.
             raise RoleUnavailable(f"A store does not take writes: {refusal.message}") from refusal
-        told = answer.json()
+        told = json.loads(answer.body)
         return Appended(offset=int(told["offset"]), size=int(told["size"]))
 
     async def read(self, photo: PhotoId, alternate_key: AlternateKey = AlternateKey.ORIG) -> RemoteNeedle:

@@ -31,6 +31,10 @@ from hayloft.errors import Overloaded, Unauthorized
 from hayloft.wire.asgi import App, Message, Receive, Scope, Send, request_id_of, send_error
 
 HEADER: Final = "x-hayloft-signature"
+
+VERIFIED_DIGEST: Final = "hayloft.verified_digest"
+"""Where in a request's scope its body's SHA-256 stands, once all of it has come and was what was signed."""
+
 SKEW_SECONDS_MAX: Final = 30.0
 """How far two services' clocks may be apart, a request's way between them included."""
 
@@ -220,6 +224,8 @@ class _Body:
             message = await receive()
             if message["type"] == "http.request" and not self._tampered:
                 await self._take(message.get("body", b""), last=not message.get("more_body", False))
+                if not message.get("more_body", False) and not self._tampered:
+                    scope[VERIFIED_DIGEST] = self._digest
             if self._tampered:
                 raise _TamperedBody
             return message

@@ -1,16 +1,16 @@
-"""Kept-alive HTTP/1.1 connections for GETs of photo bytes: what ``session`` does, for the one hot request.
+"""Kept-alive HTTP/1.1 connections for photo bytes: what ``session`` does, for the few hot requests.
 
-A read that a gateway passes on costs mostly what its client costs; this one has no redirects, cookies,
+What a gateway passes on costs mostly what its client costs; this one has no redirects, cookies,
 middlewares or streams: one ``write``, httptools' parser, one future. A connection that breaks before its
-answer has begun, as one does that the peer closed while it was idle, is replaced once. Whoever stops
-waiting closes the connection.
+answer has begun, as one does that the peer closed while it was idle, is replaced once: only what may reach
+a peer twice is sent this way. Whoever stops waiting closes the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -33,6 +33,10 @@ HEAD_BYTES_MAX: Final = 64 * limits.KIB
 
 IDLE_SECONDS_MAX: Final = 15.0
 """How long an idle connection is used again: less than servers keep theirs, so that few break."""
+
+
+_Answered = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
 
 
 class Reply(NamedTuple):
@@ -78,13 +82,30 @@ class Channels:
 
         Raises:
             HayloftError: what the peer answered, with its type.
+            RoleUnavailable: as for ``post``.
+        """
+        return await self._request((self._head("GET", path, EMPTY_DIGEST) + b"\r\n",))
+
+    async def post(
+        self, path: str, data: bytes | memoryview, *, digest: bytes, headers: Mapping[str, str]
+    ) -> Reply:
+        """The answer to a POST of ``data``, whose SHA-256 is ``digest``; the peer may get it twice.
+
+        Raises:
+            HayloftError: what the peer answered, with its type.
             RoleUnavailable: it did not answer, or not in time, or has not lately and so was not asked.
         """
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        lines.append(f"content-length: {len(data)}\r\n\r\n")
+        head = self._head("POST", path, digest) + "".join(lines).encode("latin-1")
+        return await self._request((head, data))
+
+    async def _request(self, request: Sequence[bytes | memoryview]) -> Reply:
         if self._breaker is not None and not self._breaker.allows():
             raise RoleUnavailable(f"{self._peer} has not answered lately.")
         await self._take_turn()
         try:
-            status, headers, body = await self._exchange(self._request(self._prefix + path))
+            status, headers, body = await self._exchange(request)
         except (OSError, TimeoutError, _Broken) as failure:
             if self._breaker is not None:
                 self._breaker.failed()
@@ -105,7 +126,7 @@ class Channels:
             channel.abort()
         self._idle.clear()
 
-    async def _exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _exchange(self, request: Sequence[bytes | memoryview]) -> _Answered:
         channel = self._idle_channel()
         if channel is not None:
             try:
@@ -115,7 +136,7 @@ class Channels:
                     raise
         return await self._ask(await self._connect(), request)
 
-    async def _ask(self, channel: _Channel, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _ask(self, channel: _Channel, request: Sequence[bytes | memoryview]) -> _Answered:
         answer = channel.send(request)
         # A timer is cheaper than a timeout context, and a future that fails than a task that is cancelled.
         timer = channel.loop.call_later(self._total_seconds, channel.expire)
@@ -147,14 +168,16 @@ class Channels:
         channel.when_lost = self._open.discard
         return channel
 
-    def _request(self, target: str) -> bytes:
-        lines = [f"GET {target} HTTP/1.1", f"host: {self._authority}"]
+    def _head(self, method: str, path: str, digest: bytes) -> bytes:
+        """The head's beginning, with what stands in every request."""
+        target = self._prefix + path
+        lines = [f"{method} {target} HTTP/1.1", f"host: {self._authority}"]
         if request_id := request_id_variable.get():
             lines.append(f"{REQUEST_ID}: {request_id}")
         if self._secret is not None:
-            signature = sign(self._secret, "GET", target, EMPTY_DIGEST, at_ms=self._clock.now_ms())
+            signature = sign(self._secret, method, target, digest, at_ms=self._clock.now_ms())
             lines.append(f"{HEADER}: {signature}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        return ("\r\n".join(lines) + "\r\n").encode("ascii")
 
     async def _take_turn(self) -> None:
         if self._in_use < CONNECTIONS_MAX:
@@ -195,7 +218,7 @@ class _Channel(asyncio.Protocol):
         self.when_lost: Any = None
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[tuple[int, dict[str, str], bytes]] | None = None
+        self._answer: asyncio.Future[_Answered] | None = None
         self._begun = False
         self._keeps = True
         self._headers: dict[str, str] = {}
@@ -212,14 +235,14 @@ class _Channel(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    def send(self, request: bytes) -> asyncio.Future[tuple[int, dict[str, str], bytes]]:
+    def send(self, request: Sequence[bytes | memoryview]) -> asyncio.Future[_Answered]:
         """Send a request; its answer's status, headers and body come in the future."""
         assert self._transport is not None
         self._begun = False
         self._headers, self._body, self._head_size, self._size = {}, [], 0, 0
         self._answer = self.loop.create_future()
         self._answer.add_done_callback(self._settled)
-        self._transport.write(request)
+        self._transport.writelines(request)
         return self._answer
 
     def abort(self) -> None:
@@ -274,10 +297,12 @@ class _Channel(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        answer, body = self._answer, self._body
-        if answer is None or answer.done():
+        answer, body, transport = self._answer, self._body, self._transport
+        if answer is None or answer.done() or transport is None:
             return
-        self._keeps = self._keeps and self._parser.should_keep_alive()
+        # A request refused before it was sent whole leaves its rest on the way.
+        whole_sent = transport.get_write_buffer_size() == 0
+        self._keeps = self._keeps and whole_sent and self._parser.should_keep_alive()
         self.used_at = self.loop.time()
         whole = body[0] if len(body) == 1 else b"".join(body)
         answer.set_result((self._parser.get_status_code(), self._headers, whole))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from hayloft.errors import PhotoDeleted, RoleUnavailable, Unauthorized
-from hayloft.wire.asgi import request_id_variable, send_response
-from hayloft.wire.authentication import Authenticated
+from hayloft.errors import PhotoDeleted, RoleUnavailable, Unauthorized, UploadTooLarge
+from hayloft.wire.asgi import read_body, request_id_variable, send_response
+from hayloft.wire.authentication import VERIFIED_DIGEST, Authenticated
 from hayloft.wire.channels import CONNECTIONS_MAX, Channels
 from hayloft.wire.serving import AppServer, free_port
 
@@ -66,6 +67,37 @@ async def test_requests_are_signed():
             await strange.get("/here?n=1")
         await knowing.close()
         await strange.close()
+
+
+async def sizes(scope, receive, send) -> None:
+    body = await read_body(receive, bytes_max=1 << 30)
+    told = f"{len(body)} {scope.get(VERIFIED_DIGEST, b'').hex()}".encode()
+    await send_response(send, 200, told, [])
+
+
+async def test_bodies_are_sent_and_signed_with_their_digest():
+    async with AppServer(Authenticated(sizes, [SECRET])) as server:
+        peer = channels(server.url, secret=SECRET)
+        for data in (b"", b"x" * 70_000, b"y" * 9_000_000):
+            digest = hashlib.sha256(data).digest()
+            reply = await peer.post("/here", memoryview(data), digest=digest, headers={"x-name": "a"})
+            assert reply.body == f"{len(data)} {digest.hex()}".encode()
+        with pytest.raises(Unauthorized):
+            await peer.post("/here", b"other", digest=digest, headers={})
+        await peer.close()
+
+
+async def test_a_body_refused_before_it_was_sent_leaves_nothing_on_the_connection(raw):
+    async def refuse(reader, writer):
+        await ask(reader)
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+
+    peer = channels(await raw(refuse))
+    for _ in range(2):
+        with pytest.raises(UploadTooLarge):
+            await peer.post("/", b"z" * 20_000_000, digest=b"", headers={})
+        assert not peer._idle
+    await peer.close()
 
 
 async def test_errors_keep_their_type(raw):
