@@ -211,6 +211,8 @@ class Settings(GatewaySettings):
 
     data: Path = Path("hayloft-data")
     """Directory that holds everything Hayloft keeps."""
+    uncommitted_seconds: float = Field(default=86_400.0, ge=0)
+    """How long what is left of an interrupted upload is kept; 0 for ever. Far longer than any upload."""
     volume: VolumeSettings = VolumeSettings()
     similarity: SimilaritySettings = SimilaritySettings()
 

@@ -1,8 +1,9 @@
 """The ingest process: everything that follows from an upload or a deletion, away from those who serve.
 
 It owns the renditions and similarity roles and serves them on Unix sockets, feeds them from the event log,
-finishes deletions that were interrupted between directory and store, and tells the directory how the store
-is. Killed at any moment, it goes on from the last event that it acknowledged.
+finishes deletions that were interrupted between directory and store, clears away uploads that were, and
+tells the directory how the store is. Killed at any moment, it goes on from the last event that it
+acknowledged.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hayloft.assembly.child import Orders, run_child
 from hayloft.assembly.embedded import Roles
 from hayloft.assembly.mending import Mending
 from hayloft.assembly.originals import Originals
+from hayloft.assembly.sweeping import Sweeping
 from hayloft.database import open_database
 from hayloft.directory import log
 from hayloft.errors import HayloftError
@@ -63,6 +65,9 @@ async def main(orders: Orders, stopping: asyncio.Event) -> None:
         opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
         await stack.enter_async_context(background(_heartbeats(opened)))
         await stack.enter_async_context(background(Mending(opened.directory, opened.stores).for_ever()))
+        if (grace_seconds := orders.settings.uncommitted_seconds) > 0:
+            sweeping = Sweeping(opened.directory, opened.stores, grace_seconds=grace_seconds)
+            await stack.enter_async_context(background(sweeping.for_ever()))
         await stack.enter_async_context(_consumer(opened, DELETES_CONSUMER, _finish_deletion(opened)))
         if orders.settings.renditions.enabled:
             await stack.enter_async_context(_renditions(orders, opened))
