@@ -50,7 +50,8 @@ bench-gallery: $(VENV)/.test ## the gallery in a browser, 100,000 photos in the 
 	@$(BIN)/python bench/gallery.py $(ARGS)
 
 bench-similarity: $(VENV)/.test ## copies found in disguise, strangers kept apart, speed; PHOTOS=a folder of yours
-	@PYTHONPATH=bench $(BIN)/python -m similarity $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
+	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=134217728 OMP_NUM_THREADS=1 \
+		OPENBLAS_NUM_THREADS=1 PYTHONPATH=bench $(BIN)/python -m similarity $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 
 bench-vectors: $(VENV)/.test ## neighbours against exact search, speed, memory; --photos FOLDER: embedders by category
 	@mkdir -p bench/work && PYTHONPATH=bench $(BIN)/python -m similarity.neighbours $(ARGS)

@@ -1,26 +1,30 @@
 """``make bench-similarity``: how well copies are found and strangers kept apart, and how fast.
 
 Half of the photos are for tuning, half for the figures; the threshold of every method is the one that
-keeps 99 % precision on the tuning half. Collages are made with photos that are not in the index. Writes
-a plot and contact sheets to ``bench/results``; the same seed and photos give the same figures (times
-excepted).
+keeps 99 % precision on the tuning half. ``tune`` prints what chose the thresholds of the product, by the
+tuning half alone. Writes ``similarity.txt``, a plot and contact sheets to ``bench/results``; the same seed
+and photos give the same figures (times excepted).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import sys
 import time
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import cv2
 import numpy as np
 
+from hayloft.similarity import fingerprint
 from hayloft.similarity.copies import agreement, features, geometry, pipeline, record
 from hayloft.similarity.copies.thresholds import SCORE_MIN
-from similarity import disguises, measure, methods, pictures, scale, strangers
+from similarity import disguises, measure, methods, pictures, scale, stages, strangers, tune
 from similarity.disguises import Picture
 from similarity.photos import Photo, read
 
@@ -38,8 +42,38 @@ def main() -> None:
     options = _options()
     cv2.setNumThreads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
+    name = "similarity-tuning.txt" if options.command else "similarity.txt"
+    with (RESULTS / name).open("w") as report, contextlib.redirect_stdout(_Twice(sys.stdout, report)):
+        started = time.monotonic()
+        _run(options)
+        print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
+
+
+class _Twice(io.TextIOBase):
+    """Writes to two streams."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+
+def _run(options: argparse.Namespace) -> None:
     collection = read(options.photos, options.seed, options.limit)
-    print(f"{len(collection)} photos, seed {options.seed}")
+    print(f"{len(collection)} photos, seed {options.seed}, {options.queries} disguised in each half")
+    if options.command == "tune":
+        half = [photo for photo in collection if photo.is_for_tuning]
+        disguised = {
+            (place, name): _disguised(half, place, name, options.seed)[0]
+            for place in range(min(options.queries, len(half)))
+            for name in disguises.ALL
+        }
+        tune.tune(half, disguised, options.queries)
+        return
     candidates = _methods(options.model)
     described = {m.name: [m.describe(photo.picture) for photo in collection] for m in candidates}
     for method in candidates:
@@ -48,8 +82,9 @@ def main() -> None:
     _recalls(candidates, collection, options)
     _look_alikes(copies, collection, described[copies.name])
     _strangers(collection, options)
+    stages.print_speed(options.photos, collection)
     _speed(copies, collection, described[copies.name])
-    _scales(collection, described[copies.name], options)
+    _scales(copies, collection, described[copies.name], options)
 
 
 def _options() -> argparse.Namespace:
@@ -58,16 +93,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="ONNX network whose pooled output is compared as well")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=5000, help="photos read at the most")
-    parser.add_argument("--queries", type=int, default=60, help="photos disguised in each half")
+    parser.add_argument("--queries", type=int, default=24, help="photos disguised in each half")
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[10_000, 100_000], help="sizes of index searched"
     )
+    tune.options(parser)
     return parser.parse_args()
 
 
 def _methods(model: Path | None) -> list[Any]:
-    usual: list[Any] = [methods.Copies(), *(methods.Hash(n) for n in ("phash", "pdq", "pdq, 8 ways"))]
-    return [*usual, methods.Embedding(model)] if model else usual
+    hashes = (methods.Hash(name) for name in ("phash", "pdq", "pdq, 8 ways"))
+    return [methods.Copies(), *hashes, methods.Embedding(model) if model else methods.BuiltIn()]
 
 
 def _disguised(collection: list[Photo], place: int, name: str, seed: int) -> tuple[Picture, list[int]]:
@@ -81,9 +117,8 @@ def _disguised(collection: list[Photo], place: int, name: str, seed: int) -> tup
 def _recalls(candidates: list[Any], collection: list[Photo], options: argparse.Namespace) -> None:
     """The table by disguise, the plot and the sheet of misses."""
     halves: dict[str, list[dict[str, measure.Query]]] = {"tuning": [], "test": []}
-    for half, places in zip(
-        halves, (range(0, len(collection), 2), range(1, len(collection), 2)), strict=True
-    ):
+    for half in halves:
+        places = [i for i, photo in enumerate(collection) if photo.is_for_tuning == (half == "tuning")]
         for place in places[: options.queries]:
             for name in disguises.ALL:
                 seen, others = _disguised(collection, place, name, options.seed)
@@ -166,14 +201,18 @@ def _sheet_of_misses(
     pictures.sheet(RESULTS / "similarity-missed.png", shown)
 
 
-def _look_alikes(copies: methods.Copies, collection: list[Photo], described: list[bytes]) -> None:
+def _look_alikes(copies: methods.Copies, collection: list[Photo], described: list[Any]) -> None:
     """Links among the collection itself, in which no photo is a copy of another (as far as is known)."""
     links = {}
     for place, description in enumerate(described):
-        for copy in copies.found(description):
+        for copy in copies.found(description).values():
             if copy.photo != place:
                 links[min(place, copy.photo), max(place, copy.photo)] = copy
-    print(f"\nlinks among {len(collection)} different photos: {len(links)}")
+    thousands = len(collection) / 1000
+    print(
+        f"\nlinks among {len(collection)} different photos: {len(links)}, "
+        f"{len(links) / thousands:.2f} per thousand photos"
+    )
     flights = [i for i, photo in enumerate(collection) if photo.category.startswith("aerial")]
     between = sum(a in flights and b in flights for a, b in links)
     pairs = len(list(combinations(flights, 2)))
@@ -208,11 +247,11 @@ def _strangers(collection: list[Photo], options: argparse.Namespace) -> None:
     pictures.sheet(RESULTS / "similarity-strangers.png", mistakes[:48])
 
 
-def _speed(copies: methods.Copies, collection: list[Photo], described: list[bytes]) -> None:
+def _speed(copies: methods.Copies, collection: list[Photo], described: list[Any]) -> None:
     """Processor time by stage."""
     greys = [methods.grey(photo.picture) for photo in collection[:40]]
-    decoded = [record.decode(d) for d in described[:40]]
-    print("\nprocessor time, ms a photo")
+    decoded = [record.decode(d.data) for d in described[:40]]
+    print("\nprocessor time, ms, over these photos as they are")
     print(f"  describe                       {_timed(greys, pipeline.describe):8.2f}")
     working = [features._working_size(grey) for grey in greys]
     print(f"    of it SIFT at working size   {_timed(working, features._detect):8.2f}")
@@ -227,7 +266,13 @@ def _speed(copies: methods.Copies, collection: list[Photo], described: list[byte
     print(f"  prove a pair of copies         {_timed(proved, lambda p: agreement.compare(*p)):8.2f}")
     stored = float(np.mean([len(data) for data in copies.records]))
     memory = copies.index.size_bytes / max(len(copies.index), 1)
-    print(f"  bytes a photo: {memory:.0f} in memory, {memory + stored:.0f} on disk (index and record)")
+    hashes = 32 * (1 + len(fingerprint.ORIENTATIONS))
+    print(
+        f"  bytes a photo: {memory + 40:.0f} resident (index {memory:.0f}, hash 40), "
+        f"{memory + stored + hashes:.0f} "
+        f"on disk (index {memory:.0f}, record {stored:.0f} of which the picture "
+        f"{np.mean([len(d.picture_jpeg) for d in decoded]):.0f}, hashes {hashes})"
+    )
 
 
 def _timed(items: list[T], work: Callable[[T], object]) -> float:
@@ -237,20 +282,22 @@ def _timed(items: list[T], work: Callable[[T], object]) -> float:
     return (time.process_time() - start) / max(len(items), 1) * 1e3
 
 
-def _scales(collection: list[Photo], described: list[bytes], options: argparse.Namespace) -> None:
-    """Candidate search in large indexes, beyond the real photos filled with invented ones."""
+def _scales(
+    copies: methods.Copies, collection: list[Photo], described: list[Any], options: argparse.Namespace
+) -> None:
+    """Whole queries in large indexes, beyond the real photos filled with invented ones."""
     queries = []
     for place in range(0, len(collection), max(1, len(collection) // 60)):
-        seen = disguises.several(
-            collection[place].picture, np.random.default_rng([options.seed, place]), ()
-        )
-        queries.append((place, pipeline.describe(methods.grey(seen))))
-    print("\nsearch for candidates (several disguises at once; photos beyond the real ones are invented)")
+        rng = np.random.default_rng([options.seed, place])
+        seen = disguises.several(collection[place].picture, rng, ())
+        queries.append((place, copies.describe(seen)))
+    print("\ncopy queries (several disguises at once; photos beyond the real ones are invented)")
     for size in options.sizes:
-        result = scale.search(described, queries, size, options.seed)
+        result = scale.search([d.data for d in described], queries, size, options.seed)
         print(
-            f"  {size:>9,} photos: p50 {result.p50_ms:.1f} ms, p95 {result.p95_ms:.1f} ms, "
-            f"found {result.found:.3f}, {result.bytes_per_photo:.0f} bytes a photo"
+            f"  {size:>9,} photos: candidates p50 {result.p50_ms:.1f} ms, p95 {result.p95_ms:.1f} ms; "
+            f"whole query p50 {result.whole_p50_ms:.1f} ms, p95 {result.whole_p95_ms:.1f} ms; found "
+            f"{result.found:.3f}, proved {result.proved:.3f}; {result.bytes_per_photo:.0f} bytes a photo"
         )
 
 

@@ -6,6 +6,8 @@ higher score is a surer copy. What a method does not name has no score (minus in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,7 +17,12 @@ from numpy.typing import NDArray
 
 from hayloft.similarity import fingerprint
 from hayloft.similarity.copies import pipeline
+from hayloft.similarity.copying import ARRANGEMENTS
 from hayloft.similarity.decode import Picture as Decoded
+from hayloft.similarity.embedders.builtin import describe_builtin
+from hayloft.similarity.fingerprint import Fingerprint
+from hayloft.similarity.methods import PdqMethod
+from hayloft.types import PhotoId
 from similarity.disguises import Picture
 
 Scores = NDArray[np.float64]
@@ -44,31 +51,65 @@ def grey(picture: Picture) -> Picture:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What the product keeps of a picture while it looks for its copies."""
+
+    data: bytes
+    hashes: Fingerprint
+
+
 class Copies:
-    """Local features, votes, geometry, proof: ``hayloft.similarity.copies``."""
+    """The product's way: local features, votes, geometry, PDQ beside, and the proof of all of it."""
 
     name = "hayloft"
 
-    def describe(self, picture: Picture) -> bytes:
+    def describe(self, picture: Picture) -> Described:
         """A description for a query."""
-        return pipeline.describe(grey(picture))
+        return Described(data=pipeline.describe(grey(picture)), hashes=fingerprint.pdq(_decoded(picture)))
 
-    def build(self, descriptions: list[bytes]) -> None:
+    def build(self, descriptions: list[Described]) -> None:
         """Index and stored records."""
-        self.index, self.records = pipeline.Copies(), [pipeline.stored(d) for d in descriptions]
+        self.index, self.hashes = pipeline.Copies(), PdqMethod()
+        self.records = [pipeline.stored(d.data) for d in descriptions]
         for place, description in enumerate(descriptions):
-            self.index.add(place, description)
+            self.index.add(place, description.data)
+            self.hashes.add(PhotoId(place), description.hashes, place)
 
-    def found(self, query: bytes) -> list[pipeline.Copy]:
-        """The verified copies."""
-        return self.index.find(query, lambda places: {place: self.records[place] for place in places})
+    def found(self, query: Described) -> dict[int, pipeline.Copy]:
+        """The proved copies."""
+        return find(self.index, self.hashes, query, lambda places: {p: self.records[p] for p in places})
 
-    def scores(self, query: bytes) -> Scores:
-        """The scores of the verified copies."""
+    def scores(self, query: Described) -> Scores:
+        """The scores of the proved copies."""
         scores = np.full(len(self.records), -np.inf)
-        for copy in self.found(query):
-            scores[copy.photo] = copy.score
+        for place, copy in self.found(query).items():
+            scores[place] = copy.score
         return scores
+
+
+def find(
+    index: pipeline.Copies, hashes: PdqMethod, query: Described, load: pipeline.Load
+) -> dict[int, pipeline.Copy]:
+    """What the recorder does with both methods: proved copies by photo."""
+    found = {copy.photo: copy for copy in index.find(query.data, load)}
+    for match in hashes.matches(query.hashes, _nothing):
+        if match.photo not in found:
+            shares = ARRANGEMENTS[match.evidence["orientation"]]
+            record = load([match.photo])[match.photo]
+            copy = pipeline.prove(query.data, record, shares, photo=match.photo)
+            if copy is not None:
+                found[match.photo] = copy
+    return found
+
+
+def _nothing(photos: Sequence[PhotoId]) -> dict[PhotoId, Fingerprint]:  # noqa: ARG001 - a Fetch
+    return {}
+
+
+def _decoded(picture: Picture) -> Decoded:
+    rgb = np.ascontiguousarray(picture[:, :, ::-1])
+    return Decoded(rgb=rgb, width=rgb.shape[1], height=rgb.shape[0])
 
 
 class Hash:
@@ -81,9 +122,7 @@ class Hash:
         """``uint8[k, bytes]``."""
         if self.name == "phash":
             return phash(picture)[None]
-        rgb = np.ascontiguousarray(picture[:, :, ::-1])
-        decoded = Decoded(rgb=rgb, width=rgb.shape[1], height=rgb.shape[0])
-        hashes = fingerprint.hashes_of(fingerprint.pdq(decoded))
+        hashes = fingerprint.hashes_of(fingerprint.pdq(_decoded(picture)))
         return hashes if self.name == "pdq, 8 ways" else hashes[:1]
 
     def build(self, descriptions: list[NDArray[np.uint8]]) -> None:
@@ -123,6 +162,25 @@ class Embedding:
         pixels = np.asarray(sized, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)[None] / 127.5 - 1
         output = np.asarray(self._session.run(None, {self._input: np.ascontiguousarray(pixels)})[0])
         vector = output.reshape(output.shape[1], -1).mean(axis=1)
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+    def build(self, descriptions: list[NDArray[np.float32]]) -> None:
+        """All vectors."""
+        self.vectors = np.stack(descriptions)
+
+    def scores(self, query: NDArray[np.float32]) -> Scores:
+        """Cosines."""
+        return (self.vectors @ query).astype(np.float64)
+
+
+class BuiltIn:
+    """The built-in embedder's vectors and the cosine between photos."""
+
+    name = "embedding"
+
+    def describe(self, picture: Picture) -> NDArray[np.float32]:
+        """A unit vector."""
+        vector = np.frombuffer(describe_builtin(_decoded(picture)).data, np.float16).astype(np.float32)
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
     def build(self, descriptions: list[NDArray[np.float32]]) -> None:

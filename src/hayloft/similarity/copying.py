@@ -12,7 +12,10 @@ import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hayloft.similarity.copies import pipeline
 from hayloft.similarity.copies.storage import IndexUnreadable
@@ -103,12 +106,45 @@ class CopyMethod:
 
         with self._lock:
             found = self._copies.find(fingerprint.data, load)[:MATCHES_MAX]
-        return [
-            Match(
-                photo=PhotoId(copy.photo),
-                relation=Relation.COPY,
-                score=round(copy.score, 4),
-                evidence=copy.evidence(),
-            )
-            for copy in found
-        ]
+        return [_match(copy) for copy in found]
+
+    def prove(self, fingerprint: Fingerprint, matches: Sequence[Match], fetch: Fetch) -> Sequence[Match]:
+        """Those of ``matches`` whose pictures, laid on each other as the orientation says, are the same.
+
+        For hashes of whole pictures: what they find has no agreeing points, often because it is blurred.
+        """
+        records = fetch([match.photo for match in matches])
+        proved = []
+        for match in matches:
+            if match.photo in records:
+                shares = ARRANGEMENTS[match.evidence["orientation"]]
+                other = records[match.photo].data
+                copy = pipeline.prove(fingerprint.data, other, shares, photo=match.photo)
+                if copy is not None:
+                    proved.append(_match(copy, match.evidence))
+        return proved
+
+
+def _match(copy: pipeline.Copy, evidence: Mapping[str, Any] | None = None) -> Match:
+    return Match(
+        photo=PhotoId(copy.photo),
+        relation=Relation.COPY,
+        score=round(copy.score, 4),
+        evidence={**(evidence or {}), **copy.evidence()},
+    )
+
+
+ARRANGEMENTS: Final[Mapping[str, NDArray[np.float64]]] = {
+    name: np.array([[xx, xy, x], [yx, yy, y], [0, 0, 1]], np.float64)
+    for name, (xx, xy, x, yx, yy, y) in {
+        "identity": (1, 0, 0, 0, 1, 0),
+        "rotate_90": (0, 1, 0, -1, 0, 1),
+        "rotate_180": (-1, 0, 1, 0, -1, 1),
+        "rotate_270": (0, -1, 1, 1, 0, 0),
+        "flip_top_bottom": (1, 0, 0, 0, -1, 1),
+        "flip_left_right": (-1, 0, 1, 0, 1, 0),
+        "transpose": (0, 1, 0, 1, 0, 0),
+        "transverse": (0, -1, 1, -1, 0, 1),
+    }.items()
+}
+"""Where each orientation (``fingerprint.ORIENTATIONS``) takes a point, in shares of the sides."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from hayloft.similarity import thresholds
 from hayloft.similarity.fingerprint import ORIENTATIONS, PDQ, Fingerprint, hashes_of
@@ -85,8 +85,24 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class Prover(Protocol):
+    """A method that can also say whether what another one found is a copy, by looking at the pictures."""
+
+    def prove(self, fingerprint: Fingerprint, matches: Sequence[Match], fetch: Fetch) -> Sequence[Match]:
+        """Those of another method's matches that are copies, with its score and the evidence of both.
+
+        ``fingerprint`` is this method's of what was described, ``fetch`` gets at those of the photos found.
+        A match says in its evidence how the pictures lie on each other (``orientation``).
+        """
+        ...
+
+
 class PdqMethod:
-    """Copies of the whole picture: re-encoded, resized, turned, mirrored, mildly filtered."""
+    """Copies of the whole picture: re-encoded, resized, turned, mirrored, mildly filtered.
+
+    A hash is no proof: shots one after the other have hashes 36 bits apart. ``Prover`` has the last word.
+    """
 
     name = PDQ
     loaded = 0
@@ -118,7 +134,7 @@ class PdqMethod:
         """Nothing is on disk."""
 
     def matches(self, fingerprint: Fingerprint, fetch: Fetch) -> Sequence[Match]:  # noqa: ARG002
-        """Photos whose hash is near one of the eight; nothing for a flat photo."""
+        """Photos whose hash is near one of the eight, to be proved; nothing for a flat photo."""
         if fingerprint.quality < thresholds.PDQ_QUALITY_MIN:
             return ()
         near = self._index.near(hashes_of(fingerprint), distance_bits_max=thresholds.PDQ_DISTANCE_BITS_MAX)

@@ -20,12 +20,12 @@ from hayloft.database import Database, Work
 from hayloft.similarity import leaving, linker, links, records, shelf
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
-from hayloft.similarity.methods import Fetch, Match, Method
+from hayloft.similarity.methods import Fetch, Match, Method, Prover
 from hayloft.similarity.pgvectors import NEVER_BEHIND
 from hayloft.similarity.records import Seen
 from hayloft.similarity.schema import State
 from hayloft.similarity.shelf import Recorded
-from hayloft.types import Link, PhotoId, Verdict
+from hayloft.types import Link, PhotoId, Relation, Verdict
 
 T = TypeVar("T")
 
@@ -277,6 +277,22 @@ class Recorder:
                 fetch = self._fetch(name, loop)
                 matches = await asyncio.to_thread(method.matches, by_name[name], fetch)
                 found += [(name, match) for match in matches]
+        return await self._proved(by_name, found, loop)
+
+    async def _proved(
+        self, by_name: Mapping[str, Fingerprint], found: _Matches, loop: asyncio.AbstractEventLoop
+    ) -> _Matches:
+        """What was found, without the copies that some method found and the proving one refuses."""
+        for name, method in self._methods.items():
+            if isinstance(method, Prover) and name in by_name:
+                own = {match.photo for by, match in found if by == name}
+                asked = [one for one in found if one[0] != name and one[1].relation is Relation.COPY]
+                missing = [match for _, match in asked if match.photo not in own]
+                fetch = self._fetch(name, loop)
+                proved = await asyncio.to_thread(method.prove, by_name[name], missing, fetch)
+                kept = {match.photo: match for match in proved}
+                rest = [one for one in found if one not in asked]
+                return [*rest, *((by, kept[m.photo]) for by, m in asked if m.photo in kept)]
         return found
 
     def _fetch(self, method: str, loop: asyncio.AbstractEventLoop) -> Fetch:

@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from hayloft.similarity.copying import CopyMethod, describe_copies
-from hayloft.similarity.decode import decode
-from hayloft.types import PhotoId
+from hayloft.similarity.decode import Picture, decode
+from hayloft.similarity.fingerprint import Fingerprint, pdq
+from hayloft.similarity.methods import Match, PdqMethod
+from hayloft.types import PhotoId, Relation
 from similarity_samples import World, jpeg, pixels, sample
 
 
@@ -65,3 +69,46 @@ async def test_a_restart_reads_no_fingerprint_again_and_still_finds(tmp_path: Pa
     (link,) = await similarity.links(PhotoId(2))
     assert link.method.startswith("sift-geometry")
     await similarity.close()
+
+
+TURNED = {
+    "identity": lambda image: image,
+    "rotate_90": lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+    "rotate_180": lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    "rotate_270": lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    "flip_top_bottom": lambda image: cv2.flip(image, 0),
+    "flip_left_right": lambda image: cv2.flip(image, 1),
+    "transpose": cv2.transpose,
+    "transverse": lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
+}
+
+
+def hashed(image: np.ndarray) -> tuple[Picture, Fingerprint]:
+    picture = decode(jpeg(image))
+    return picture, pdq(picture)
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_what_a_hash_found_is_proved_by_the_pictures(orientation: str) -> None:
+    stored, stored_hash = hashed(pixels("coffee.png"))
+    blurred = cv2.GaussianBlur(TURNED[orientation](pixels("coffee.png")), (0, 0), 10)
+    asked, asked_hash = hashed(blurred)
+    hashes = PdqMethod()
+    hashes.add(PhotoId(1), stored_hash, 1)
+    (found,) = hashes.matches(asked_hash, lambda photos: {})
+    record = {PhotoId(1): CopyMethod().kept(describe_copies(stored))}
+    (proved,) = CopyMethod().prove(describe_copies(asked), [found], lambda photos: record)
+    assert proved.evidence["orientation"] == found.evidence["orientation"]
+    assert proved.evidence["mirrored"] == ("fl" in orientation or "trans" in orientation)
+    assert proved.score >= 0.5
+    assert CopyMethod().prove(describe_copies(asked), [found], lambda photos: {}) == []
+
+
+def test_what_a_hash_found_and_the_pictures_refuse_is_no_copy() -> None:
+    picture, _ = hashed(pixels("coffee.png"))
+    other, _ = hashed(pixels("chelsea.png"))
+    claimed = Match(
+        photo=PhotoId(1), relation=Relation.COPY, score=0.9, evidence={"orientation": "identity"}
+    )
+    record = {PhotoId(1): CopyMethod().kept(describe_copies(other))}
+    assert CopyMethod().prove(describe_copies(picture), [claimed], lambda photos: record) == []

@@ -39,10 +39,11 @@ from numpy.typing import NDArray
 
 from hayloft.similarity.copies import parallax, thresholds
 from hayloft.similarity.copies.edges import continues
-from hayloft.similarity.copies.features import Description, shrink
+from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Alignment, Points, in_shares, transform
 from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur, lay, seen_from_source, shows
 from hayloft.similarity.copies.parallax import detail
+from hayloft.similarity.copies.quality import shrink
 
 
 class View(StrEnum):

@@ -105,9 +105,20 @@ def in_shares(matrix: Matrix, size_a: tuple[int, int], size_b: tuple[int, int]) 
 
     A share of a side is measured from its edge, a pixel's place is that of its centre.
     """
-    to_a, to_b = (np.array([[w, 0, -0.5], [0, h, -0.5], [0, 0, 1]]) for w, h in (size_a, size_b))
-    shares = np.linalg.inv(to_b) @ matrix @ to_a
+    shares = np.linalg.inv(_pixels(size_b)) @ matrix @ _pixels(size_a)
     return np.asarray(shares / shares[2, 2], dtype=np.float64)
+
+
+def in_pixels(shares: Matrix, size_a: tuple[int, int], size_b: tuple[int, int]) -> Matrix:
+    """The other way round."""
+    matrix = _pixels(size_b) @ shares @ np.linalg.inv(_pixels(size_a))
+    return np.asarray(matrix / matrix[2, 2], dtype=np.float64)
+
+
+def _pixels(size: tuple[int, int]) -> Matrix:
+    """From shares of the sides to pixels."""
+    width, height = size
+    return np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
 
 
 def _overlap_is_seen(outline: Points, b: Description) -> bool:

@@ -206,7 +206,7 @@ def _equalising(over: Overlay, agrees: Mask) -> tuple[float, float]:
     return (sigma, 0.0) if details[0] > details[1] else (0.0, sigma)
 
 
-_BLURS: Final = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+_BLURS: Final = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 
 
 def detail(image: Image, where: Mask) -> float:

@@ -25,8 +25,9 @@ import numpy as np
 
 from hayloft.similarity.copies import agreement, features, geometry, record, thresholds
 from hayloft.similarity.copies.agreement import Agreement
-from hayloft.similarity.copies.features import Description, Grey
+from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Alignment, Guise
+from hayloft.similarity.copies.quality import Grey, Weakness
 from hayloft.similarity.copies.voting import VotingIndex
 
 METHOD: Final = "sift-geometry/2"
@@ -219,13 +220,36 @@ def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:
     return max(copies, key=lambda copy: copy.score, default=None)
 
 
+def prove(a: bytes, b: bytes, shares: geometry.Matrix, *, photo: int = 0) -> Copy | None:
+    """Whether two described photos are copies that lie on each other as something else found out.
+
+    ``shares`` takes places of ``a``, as shares of its sides, to ``b``. Photos too flat for keypoints can be
+    proved as well; pages of text cannot. What found them counts as enough agreeing points.
+
+    Raises:
+        record.RecordDamaged: these bytes are no description.
+    """
+    query, other = record.decode(a), record.decode(b)
+    if Weakness.TEXT in (query.weakness, other.weakness):
+        return None
+    alignment = Alignment(
+        matrix=geometry.in_pixels(shares, (query.width, query.height), (other.width, other.height)),
+        guise=Guise(mirrored=bool(np.linalg.det(shares[:2, :2]) < 0)),
+        agreeing=thresholds.POINTS_ENOUGH,
+        paired=0,
+    )
+    return _proved(query, other, photo, alignment)
+
+
 _GUISES: Final = tuple(Guise(mirrored=m, negative=n) for n in (False, True) for m in (False, True))
 
 
 def _verify(query: Description, other: Description, photo: int, guise: Guise) -> Copy | None:
     alignment = geometry.align(query, other, guise)
-    if alignment is None:
-        return None
+    return None if alignment is None else _proved(query, other, photo, alignment)
+
+
+def _proved(query: Description, other: Description, photo: int, alignment: Alignment) -> Copy | None:
     proof = agreement.compare(query, other, alignment)
     if proof is None or not proof.proved:
         return None

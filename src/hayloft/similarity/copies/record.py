@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 
 from hayloft.similarity.copies import spectrum, thresholds
-from hayloft.similarity.copies.features import Description, Weakness
+from hayloft.similarity.copies.features import Description
+from hayloft.similarity.copies.quality import Weakness
 
 VERSION: Final = 3
 _HEADER: Final = struct.Struct("<BBHHHHBx")

@@ -41,6 +41,22 @@ BRIGHTNESS_MIN: Final = 20.0
 CONTRAST_MIN: Final = 12.0
 """Levels between the darkest and the brightest fiftieth of a photo."""
 
+PAPER_LEVELS_MAX: Final = 20
+PAPER_SHARE_MIN: Final = 0.5
+TEXT_SIDE_PIXELS: Final = 384
+INK_LEVELS_MIN: Final = 40
+INK_SHARE_MIN: Final = 0.01
+INK_SHARE_MAX: Final = 0.35
+TEXT_GAP_SHARE: Final = 0.15
+TEXT_ROWS_MIN: Final = 8
+TEXT_STEP_TOLERANCE: Final = 0.15
+TEXT_STEPS_EVEN_MIN: Final = 0.75
+"""What a page of text is: so much of it has one level, give or take so many; looked at with this longer
+side, ink differs by so many levels from the paper around it and covers so much; between rows there is so
+little ink of what a full row has; there are so many rows, and so many of the steps from one to the next are
+the same to within this share.
+"""
+
 PICTURE_SIDE_PIXELS: Final = 320
 """Longer side of the picture that the proof looks at."""
 

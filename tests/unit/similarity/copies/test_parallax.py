@@ -1,0 +1,85 @@
+"""A second exposure from a hand's breadth aside is the same scene, never the same photo."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from copy_samples import photo
+from hayloft.similarity.copies import overlay, parallax, pipeline, quality, thresholds
+
+NAMES = ("astronaut", "chelsea", "coffee", "china.jpg")
+
+
+def again(grey, *, depth_share: float, seed: int = 3):
+    """The scene once more: other light and noise, and near things displaced against far ones."""
+    rng = np.random.default_rng(seed)
+    height, width = grey.shape
+    relief = cv2.GaussianBlur(rng.normal(size=(height, width)).astype(np.float32), (0, 0), width / 16)
+    relief *= depth_share * width / np.abs(relief).max()
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    seen = cv2.remap(grey, x + relief, y + relief / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    noisy = seen * 0.95 + 6 + rng.normal(0, 3, grey.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def recoded(grey, quality: int):
+    return cv2.imdecode(cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+
+
+def together(a, b):
+    return pipeline.compare(pipeline.describe(a), pipeline.describe(b))
+
+
+def between(a, b, shares=None):
+    a, b = quality.shrink(a, 320), quality.shrink(b, 320)
+    over, _ = overlay.lay(a, b, np.eye(3) if shares is None else shares)
+    return parallax.measure(over, np.ones(over.under.shape, np.bool_), negative=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("depth_share", [0.012, 0.025])
+def test_another_exposure_is_no_copy(name, depth_share):
+    assert together(photo(name), again(photo(name), depth_share=depth_share)) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_light_and_noise_without_depth_is_a_copy(name):
+    assert together(photo(name), again(photo(name), depth_share=0.0)) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_exposure_that_was_recompressed_and_shrunk_is_no_copy(name):
+    seen = again(photo(name), depth_share=0.025)
+    small = recoded(quality.shrink(seen, max(seen.shape) // 2), 50)
+    assert together(photo(name), small) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plane_leaves_nothing_displaced(name):
+    grey = photo(name)
+    height, width = grey.shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    tilted = corners + np.array([[9, 4], [-5, 8], [-12, -3], [6, -7]], np.float32)
+    seen = cv2.warpPerspective(grey, cv2.getPerspectiveTransform(corners, tilted), (width, height))
+    # It starts from no tilt at all: the plane is found from the pixels.
+    left = between(grey, recoded(seen, 60))
+    assert left is not None
+    assert left.beyond_chance_pixels < thresholds.PARALLAX_LOSS_PIXELS / 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_displacement_is_measured_in_pixels_and_noise_is_not_displacement(name):
+    grey = photo(name)
+    near = between(grey, again(grey, depth_share=0.0))
+    far = between(grey, again(grey, depth_share=0.02))
+    assert near is not None
+    assert far is not None
+    assert near.beyond_chance_pixels < thresholds.PARALLAX_LOSS_PIXELS < far.beyond_chance_pixels
+    assert far.drift_pixels < 0.02 * 320 * 1.2
+
+
+def test_pictures_without_structure_say_nothing():
+    flat = np.full((200, 300), 120, np.uint8)
+    assert between(flat, flat) is None
