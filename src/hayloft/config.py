@@ -129,7 +129,7 @@ class PitchforkSettings(BaseModel):
     repairs_at_once: int = Field(default=2, gt=0)
     """Volumes that are mended at the same time."""
     replication: int | None = Field(default=None, gt=0)
-    """Replicas that every volume should have; three, or as many as there are stores, when not given."""
+    """Replicas that every volume should have; as many as that which has most, when not given."""
     gone_seconds: float = Field(default=3600.0, gt=0)
     """How long a store may be away before its volumes get replicas on others."""
     sweep_seconds: float = Field(default=3600.0, gt=0)
