@@ -55,7 +55,8 @@ class Compaction:
     async def _compact(self, name: StoreId, volume: VolumeId) -> int:
         with self._journal.doing("compact", volume=volume, store=name):
             try:
-                report = await self._watched.store(name).compact(volume)
+                compacting = self._watched.store(name).compact(volume)
+                report = await self._watched.while_answering(name, compacting)
             except HayloftError as error:
                 self._journal.failed("compact", error.message, volume=volume, store=name)
                 return 0

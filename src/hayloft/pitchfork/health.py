@@ -64,15 +64,19 @@ class Health:
         for name in names:
             if name in self.answering:
                 self._failures[name] = 0
+                self._watched.silent.discard(name)
                 await self._check_volumes(name, self.answering[name], replicas[name])
             else:
                 await self._count_failure(name, replicas[name])
         await self._seal_alike(replicas)
 
     async def _ask(self, name: StoreId) -> StoreHealth | None:
+        store = self._watched.stores.get(name)
+        if store is None:
+            return None  # Its address will become known.
         try:
             async with asyncio.timeout(CHECK_SECONDS_MAX):
-                return await self._watched.store(name).health()
+                return await store.health()
         except (HayloftError, TimeoutError) as error:
             if self._failures[name] == 0:
                 self._journal.failed("check", str(error) or "It does not answer in time.", store=name)
@@ -80,7 +84,10 @@ class Health:
 
     async def _count_failure(self, name: StoreId, replicas: list[ReplicaState]) -> None:
         self._failures[name] += 1
-        if self._failures[name] < self._watched.settings.failures_max or not self.answering:
+        if self._failures[name] < self._watched.settings.failures_max:
+            return
+        self._watched.silent.add(name)
+        if not self.answering:
             return
         for replica in replicas:
             if replica.failure is None:

@@ -157,7 +157,8 @@ class Mending:
         self, volume: VolumeId, store: StoreId, scrutiny: Scrutiny
     ) -> VolumeDigest | HayloftError:
         try:
-            return await self._watched.store(store).digest(volume, scrutiny=scrutiny)
+            digest = self._watched.store(store).digest(volume, scrutiny=scrutiny)
+            return await self._watched.while_answering(store, digest)
         except VolumeNotFound:
             return _empty(volume)
         except RouteNotFound as error:

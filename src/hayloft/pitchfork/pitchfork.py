@@ -9,7 +9,8 @@ time. They would only do much of it in vain.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -60,13 +61,18 @@ class Pitchfork:
         self._scrub = Scrub(self._watched, self.journal, self._mending)
         self._compaction = Compaction(self._watched, self.journal, self._health)
         self._compared_at: dict[VolumeId, float] = {}
+        self._in_hand: set[VolumeId] = set()
+        """Failed volumes that are being mended, or wait for their turn."""
+        self._turns = {deep: asyncio.Semaphore(settings.repairs_at_once) for deep in (False, True)}
+        """What only missed something does not wait for those that have to be read or copied as a whole."""
 
     async def run(self) -> None:
         """Work until cancelled."""
         settings = self._watched.settings
         async with asyncio.TaskGroup() as group:
             group.create_task(self._every(settings.check_seconds, "check", self.check))
-            group.create_task(self._every(settings.check_seconds, "mend", self.mend))
+            mending = partial(self._begin_mending, group)
+            group.create_task(self._every(settings.check_seconds, "mend", mending))
             group.create_task(self._every(settings.check_seconds, "compare", self.compare))
             group.create_task(self._every(settings.check_seconds, "retry deletions", self._deletes.retry))
             group.create_task(self._every(settings.sweep_seconds, "sweep", self.sweep))
@@ -107,22 +113,50 @@ class Pitchfork:
         Raises:
             HayloftError: the directory does not answer.
         """
+        failed = await self._failed_volumes()
+        return sum(
+            await asyncio.gather(*(self._mend_in_turn(volume, deep) for volume, deep in failed.items()))
+        )
+
+    async def _begin_mending(self, group: asyncio.TaskGroup) -> None:
+        """Begin with those that are not in hand already, without waiting for them: some take hours."""
+        for volume, deep in (await self._failed_volumes()).items():
+            if volume not in self._in_hand:
+                self._in_hand.add(volume)
+                group.create_task(self._mend_in_background(volume, deep))
+
+    async def _mend_in_background(self, volume: VolumeId, deep: bool) -> None:
+        try:
+            await self._mend_in_turn(volume, deep)
+        except Exception as error:
+            _log.exception("mending failed", volume=volume)
+            self.journal.failed("mend", repr(error), volume=volume)
+
+    async def _failed_volumes(self) -> dict[VolumeId, bool]:
+        """Volumes with a failed replica that answers, each with whether it has to be looked at closely."""
         volumes = await self._watched.replicas()
         failed = {
             volume: [replica for replica in replicas if replica.failure is not None]
             for volume, replicas in volumes.items()
         }
         self.journal.count_failed_replicas(sum(map(len, failed.values())))
-        # A replica whose store is away is waited for; whichever is here is mended.
-        here = [
-            volume
+        # A replica whose store is away is waited for.
+        return {
+            volume: any(map(_may_be_damaged, replicas))
             for volume, replicas in failed.items()
             if any(replica.store in self._health.answering for replica in replicas)
-        ]
-        changes = await self._all(
-            here, lambda volume: self._mend(volume, deep=any(map(_may_be_damaged, failed[volume])))
-        )
-        return sum(changes)
+        }
+
+    async def _mend_in_turn(self, volume: VolumeId, deep: bool) -> int:
+        """Mend one of several; one that fails does not keep the others waiting."""
+        try:
+            async with self._turns[deep]:
+                return await self._mend(volume, deep=deep)
+        except HayloftError as error:
+            self.journal.failed("mend", error.message, volume=volume)
+            return 0
+        finally:
+            self._in_hand.discard(volume)
 
     async def compare(self) -> int:
         """Compare the volumes that are due; returns how many changes that took.
@@ -187,22 +221,6 @@ class Pitchfork:
 
     async def _mend(self, volume: VolumeId, *, deep: bool) -> int:
         return (await self._mending.mend(volume, deep=deep)).changes
-
-    async def _all(
-        self, volumes: Iterable[VolumeId], work: Callable[[VolumeId], Awaitable[int]]
-    ) -> list[int]:
-        """Do the work for all volumes, a few at a time; one that fails does not keep the others waiting."""
-        places = asyncio.Semaphore(self._watched.settings.repairs_at_once)
-
-        async def one(volume: VolumeId) -> int:
-            async with places:
-                try:
-                    return await work(volume)
-                except HayloftError as error:
-                    self.journal.failed("mend", error.message, volume=volume)
-                    return 0
-
-        return list(await asyncio.gather(*(one(volume) for volume in volumes)))
 
 
 def _may_be_damaged(replica: ReplicaState) -> bool:

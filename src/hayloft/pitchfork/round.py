@@ -101,7 +101,8 @@ class Round:
                 await self._attempt(target, self._copy(source, target, entries))
 
     async def _rebuild_index(self, name: StoreId) -> int:
-        await self._watched.store(name).rebuild_index(self._volume)
+        rebuilding = self._watched.store(name).rebuild_index(self._volume)
+        await self._watched.while_answering(name, rebuilding)
         self._journal.did("indexes made anew")
         return 1
 

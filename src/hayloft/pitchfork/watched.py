@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from hayloft import limits
 from hayloft.clock import Clock
@@ -27,6 +28,8 @@ from hayloft.types import (
     sequence_of,
 )
 
+T = TypeVar("T")
+
 _LAST_KEY: Final = max(AlternateKey)
 
 
@@ -38,17 +41,39 @@ class Watched:
     stores: Mapping[StoreId, Store]
     settings: PitchforkSettings
     clock: Clock
+    silent: set[StoreId] = field(default_factory=set)
+    """Stores that left several checks in a row unanswered; kept by ``health``. Not worth asking."""
 
     def store(self, name: StoreId) -> Store:
         """The store of this name.
 
         Raises:
-            RoleUnavailable: nobody knows where it is.
+            RoleUnavailable: nobody knows where it is, or it has not answered for a while.
         """
         store = self.stores.get(name)
         if store is None:
             raise RoleUnavailable(f"Nobody knows where {name} is.")
+        if name in self.silent:
+            raise RoleUnavailable(f"{name} has not answered lately.")
         return store
+
+    async def while_answering(self, name: StoreId, work: Coroutine[Any, Any, T]) -> T:
+        """The outcome of something that may take a store hours, but that is given up if it falls silent.
+
+        Raises:
+            RoleUnavailable: it fell silent.
+            HayloftError: what the work raises.
+        """
+        task = asyncio.create_task(work)
+        try:
+            while name not in self.silent:
+                done, _pending = await asyncio.wait([task], timeout=self.settings.check_seconds)
+                if done:
+                    return task.result()
+            raise RoleUnavailable(f"{name} has stopped answering.")
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def replicas(self) -> dict[VolumeId, list[ReplicaState]]:
         """All replicas, by volume."""

@@ -189,7 +189,8 @@ class StoreClient:
     async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
         """Ask what the peer holds, in short; it may have to read the whole volume."""
         address = f"/volume/{volume_name(volume)}/digest"
-        answer = await self._long_session.request("GET", address, query={"scrutiny": scrutiny.value})
+        session = self._session if scrutiny is Scrutiny.INDEX else self._long_session
+        answer = await session.request("GET", address, query={"scrutiny": scrutiny.value})
         return replica_wire.digest_from_json(volume, answer.json())
 
     async def needles(
@@ -205,7 +206,7 @@ class StoreClient:
         if after is not None:
             query["after"] = replica_wire.key_to_text(after)
         address = f"/volume/{volume_name(volume)}/needles"
-        answer = await self._long_session.request("GET", address, query=query)
+        answer = await self._session.request("GET", address, query=query)
         return replica_wire.entries_from_json(volume, answer.json()["needles"])
 
     async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from hayloft import limits
 from hayloft.errors import NeedleCorrupt, PhotoDeleted, RoleUnavailable, StorageFull
 from hayloft.types import AlternateKey, volume_of
-from pitchfork_world import NAMES, World, make, some_bytes
+from pitchfork_world import NAMES, SETTINGS, World, make, some_bytes
 
 S1, S2, S3 = NAMES
 
@@ -293,3 +295,58 @@ async def test_a_volume_of_others_is_mended_but_never_swept() -> None:
     world.clock.seconds += 1e7
     await world.pitchfork.sweep()
     assert (await world.stores[S3].read(photo)).data == b"foreign"
+
+
+async def test_a_store_that_hangs_holds_nobody_up() -> None:
+    settings = SETTINGS.model_copy(update={"check_seconds": 0.01})
+    world = await filled(settings=settings)
+    photo = next(iter(world.photos))
+    world.stores[S2].forget(photo)
+    await world.pitchfork.check()
+    asked = asyncio.Event()
+
+    async def hang(*_given: object, **_named: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    world.stores[S3].digest = hang  # type: ignore[assignment, method-assign]
+    comparing = asyncio.create_task(world.pitchfork.compare())
+    await asked.wait()
+    world.stores[S3].away = True
+    await world.pitchfork.check()
+    assert await comparing == 1
+    assert (await world.stores[S2].read(photo)).data == world.photos[photo]
+    assert {r.store for r in await world.directory.replicas() if r.failure} == {S3}
+
+
+async def test_a_long_repair_keeps_no_other_volume_waiting() -> None:
+    """As it runs by itself: what only missed something has turns of its own."""
+    settings = SETTINGS.model_copy(update={"check_seconds": 0.01, "repairs_at_once": 1})
+    world = await filled(settings=settings)
+    first = volume_of(next(iter(world.photos)))
+    await world.directory.set_writable(first, False)
+    await world.upload(b"in another volume")
+    await world.heartbeats()
+    other = volume_of(next(reversed(world.photos)))
+    assert other != first
+    digest, began = world.stores[S1].digest, asyncio.Event()
+
+    async def slow(volume, **named):  # type: ignore[no-untyped-def]
+        if volume == first:
+            began.set()
+            await asyncio.Event().wait()
+        return await digest(volume, **named)
+
+    world.stores[S1].digest = slow  # type: ignore[method-assign]
+    await world.directory.report_failure(first, S1, "needle_corrupt")
+    running = asyncio.create_task(world.pitchfork.run())
+    await began.wait()
+    await world.directory.report_failure(other, S2, "role_unavailable")
+    for _wait in range(3000):
+        if {r.volume for r in await world.directory.replicas() if r.failure} == {first}:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError("the other volume waited")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
