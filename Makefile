@@ -42,6 +42,10 @@ bench: $(VENV)/.test ## the paper's workloads against nginx and fio; writes benc
 	@bin/install-debian $(APT_BENCH_PACKAGES)
 	@$(BIN)/python bench/haystress.py $(ARGS)
 
+bench-cluster: $(VENV)/.test ## reads, uploads, faults and repair of a cluster; writes bench/results/cluster
+	@bin/install-debian $(APT_BENCH_PACKAGES)
+	@$(BIN)/python bench/cluster.py $(ARGS)
+
 bench-renditions: $(VENV)/.test ## all sizes of a 12-megapixel photo, per core, next to bare libvips
 	@$(BIN)/python bench/renditions.py $(ARGS)
 
