@@ -6,6 +6,8 @@ between categories and 0.60 within, and 0.84 to the nearest photo; so the invent
 of 2,000 photos and in clusters of 20, with these cosines. Queries are further photos of the clusters,
 not in the index. Without clusters (plain Gaussian vectors) every index looks far worse than it is in use.
 
+``--database-url`` measures pgvector beside it, in an empty PostgreSQL database.
+
 Recall is that of the ten nearest against an exact search. Rates are on one thread, one query at a time, in
 processor time, which other programs on the machine disturb least. ``--photos`` and ``--model`` measure
 something else: how many of the ten nearest are of the photo's own category (folder), for the built-in
@@ -15,22 +17,28 @@ embedder and for every model given.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 # The index first: it sees to the order in which C++ runtimes are loaded.
-from hayloft.similarity import vectors
+from hayloft.similarity import alike, shelf, vectors
 from hayloft.similarity.decode import decode
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder, embed_builtin
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
+from hayloft.similarity.migrations import open_upgraded
+from hayloft.similarity.pgvectors import PgVectorIndex
 from hayloft.similarity.views import cut
+from hayloft.types import PhotoId
 from similarity.photos import paths
 
 Vectors = NDArray[np.float16]
@@ -44,6 +52,7 @@ CLUSTER_PHOTOS: Final = 20
 SHARES: Final = (0.3, 0.4, 0.3)
 """How much of a vector's variance is its category's, its cluster's and its own."""
 BLOCK: Final = 20_000
+WRITTEN_AT_ONCE: Final = 500
 
 
 def main() -> None:
@@ -54,6 +63,8 @@ def main() -> None:
         return
     for photos in options.sizes:
         _measure(photos, options)
+        if options.database_url:
+            asyncio.run(_measure_postgres(photos, options))
 
 
 def _options() -> argparse.Namespace:
@@ -64,6 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--expansion-search", type=int, nargs="*", default=[32, 64, 96, 128, 192, 256])
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database-url", help="an empty PostgreSQL database with pgvector")
     parser.add_argument("--photos", type=Path, help="folder of photos by category: precision of embedders")
     parser.add_argument(
         "--model", type=Path, action="append", default=[], help="ONNX file with its sidecar"
@@ -91,7 +103,7 @@ class Population:
         own = chosen + self._draw(count) * np.sqrt(SHARES[2])
         own *= np.sqrt(1 - MEAN_LENGTH**2) / np.linalg.norm(own, axis=1, keepdims=True)
         found = own + self._mean
-        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float16)
 
     def _draw(self, count: int) -> NDArray[np.float32]:
         return self._rng.standard_normal((count, DIMENSIONS), dtype=np.float32) * self._scales
@@ -106,6 +118,43 @@ def _measure(photos: int, options: argparse.Namespace) -> None:
     for connectivity in options.connectivity:
         for expansion in options.expansion_add:
             _one(stored, queries, exact, (connectivity, expansion), options.expansion_search)
+
+
+async def _measure_postgres(photos: int, options: argparse.Namespace) -> None:
+    """The same in pgvector: wall-clock times, for most of the work is the server's."""
+    population = Population(photos, options.seed)
+    stored = np.concatenate([population.draw(min(BLOCK, photos - at)) for at in range(0, photos, BLOCK)])
+    queries = population.draw(options.queries)
+    exact = await asyncio.to_thread(_exact, stored, queries)
+    name = f"onnx/bench-{photos}/1"
+    database = await open_upgraded(options.database_url)
+    index = await PgVectorIndex.open(database, options.database_url, name=name, dimensions=DIMENSIONS)
+    start = time.perf_counter()
+    for at in range(0, photos, WRITTEN_AT_ONCE):
+        await database.write(
+            partial(_write, name=name, vectors=stored[at : at + WRITTEN_AT_ONCE], first=at)
+        )
+    seconds = time.perf_counter() - start
+    print(f"  pgvector: {photos:,} recorded in {seconds:.0f} s ({photos / seconds:,.0f}/s)")
+    recall, rate = await asyncio.to_thread(_asked, index, queries, exact)
+    print(f"    recall {recall:.4f}, {rate:,.0f} queries/s, one after the other")
+    await database.close()
+
+
+def _write(connection: Connection, *, name: str, vectors: Vectors, first: int) -> None:
+    for place, vector in enumerate(vectors, start=first):
+        shelf.put(connection, PhotoId(place), alike.fingerprint_of(name, vector))
+
+
+def _asked(index: PgVectorIndex, queries: Vectors, exact: NDArray[Any]) -> tuple[float, float]:
+    start = time.perf_counter()
+    found = [index.search(query.astype(np.float32), k=K) for query in queries]
+    seconds = time.perf_counter() - start
+    hits = sum(
+        len({photo for photo, _ in near} & set(places.tolist()))
+        for near, places in zip(found, exact, strict=True)
+    )
+    return hits / exact.size, len(queries) / seconds
 
 
 def _one(

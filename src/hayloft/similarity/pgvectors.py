@@ -38,6 +38,10 @@ _INSERT: Final = text(
     "INSERT INTO vectors (change, method, photo, vector) "
     "VALUES (:change, :method, :photo, CAST(CAST(:vector AS real[]) AS halfvec)) ON CONFLICT DO NOTHING"
 )
+_THOROUGHNESS: Final = text(
+    "SELECT set_config('hnsw.ef_search', :expansion, true), "
+    "set_config('hnsw.iterative_scan', 'strict_order', true)"
+)
 _MISSING: Final = text(
     "SELECT f.change, f.photo, f.data FROM fingerprints f LEFT JOIN vectors v ON v.change = f.change "
     "WHERE f.method = :method AND v.change IS NULL ORDER BY f.change LIMIT :limit"
@@ -89,8 +93,7 @@ class PgVectorIndex:
 
         def work(connection: Connection) -> list[tuple[PhotoId, float]]:
             expansion = min(max(EXPANSION_SEARCH_MIN, 2 * k), EXPANSION_SEARCH_MAX)
-            connection.execute(text(f"SET LOCAL hnsw.ef_search = {expansion}"))
-            connection.execute(text("SET LOCAL hnsw.iterative_scan = strict_order"))
+            connection.execute(_THOROUGHNESS, {"expansion": str(expansion)})
             rows = connection.execute(text(self._nearest), {"vector": asked, "k": k})
             return [(PhotoId(row.photo), 1.0 - float(row.distance)) for row in rows]
 
