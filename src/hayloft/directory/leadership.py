@@ -38,6 +38,9 @@ WATCH_SECONDS: Final = 0.5
 DEFERENCE_SECONDS: Final = 3.0
 """How long a directory that is not to be first leaves a cluster that never had a primary to the others."""
 
+AGAIN_SECONDS: Final = 1.0
+"""The pause before what only the primary does is begun again after it failed."""
+
 _ROW: Final = select(leadership).where(leadership.c.office == OFFICE)
 _NOW_MS: Final = {
     "sqlite": "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
@@ -123,16 +126,16 @@ class Leadership:
         return FencedDatabase(self._database, self)
 
     async def while_primary(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` whenever this is the primary, and cancel it when it is not; until cancelled."""
+        """Run ``work`` whenever this is the primary, and cancel it when it is not; until cancelled.
+
+        Work that fails is begun again after a pause.
+        """
         while True:
             await self._until(lambda: self._term is not None)
-            running = asyncio.ensure_future(work())
+            running = asyncio.ensure_future(_for_ever(work))
             lost = asyncio.create_task(self._until(lambda: self._term is None))
             try:
                 await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
-                if running.done():
-                    running.result()
-                    await lost
             finally:
                 for task in (running, lost):
                     task.cancel()
@@ -233,8 +236,16 @@ class FencedDatabase:
         return await self._database.write(checked)
 
     async def close(self) -> None:
-        """Close the database."""
-        await self._database.close()
+        """Nothing: the database is closed by whoever opened it, once the term has been ended in it."""
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("the primary's work failed")
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def _reign(connection: Connection) -> Reign | None:

@@ -75,6 +75,7 @@ _ON_SILENT_STORES: Final = (
     .join_from(placements, stores, placements.c.store == stores.c.store, isouter=True)
     .where(func.coalesce(stores.c.seen_at_ms, -1) < bindparam("heard_ms"))
 )
+_REPLICAS: Final = select(placements.c.volume, func.count().label("replicas")).group_by(placements.c.volume)
 _RIVALS: Final = (
     select(leases.c.volume, func.count().label("holders"))
     .where(leases.c.holder != bindparam("holder"), leases.c.leased_at_ms > bindparam("fresh_ms"))
@@ -120,19 +121,29 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
 def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest) -> list[Row[Any]]:
     """The volumes to choose from, after new ones have been made for those that are missing.
 
-    Volumes with a replica on a store that is full, or that the holder cannot reach, are chosen only when
-    there are no others: the append will fail, unless the store has got better meanwhile.
+    Volumes with fewer replicas than could be had now, made while stores were away or had not come yet, are
+    left alone when there are others. Volumes with a replica on a store that is full, or that the holder
+    cannot reach, are chosen only when there is nothing else: the append will fail, unless the store has got
+    better meanwhile.
     """
+    spaces = _spaces(connection, policy, request)
+    replicas = min(policy.replication or REPLICATION_DEFAULT, len(spaces))
     found, worse = _writable_now(connection, policy, request)
-    missing = policy.writable_max - len(found)
-    spaces = _spaces(connection, policy, request) if missing > 0 else []
-    if spaces:
-        for _ in range(missing):
+    whole = _with_replicas(connection, found, replicas)
+    if spaces and len(whole) < policy.writable_max:
+        for _ in range(policy.writable_max - len(whole)):
             spaces = _create(connection, policy, spaces, request.now_ms)
         found, worse = _writable_now(connection, policy, request)
+        whole = _with_replicas(connection, found, replicas)
     if not found and not worse:
         raise _no_room(connection)
-    return found or worse
+    return whole or found or worse
+
+
+def _with_replicas(connection: Connection, rows: list[Row[Any]], replicas: int) -> list[Row[Any]]:
+    """Those of some volumes that have so many replicas at least."""
+    counted = {row.volume: row.replicas for row in connection.execute(_REPLICAS)}
+    return [row for row in rows if counted.get(row.volume, 0) >= replicas]
 
 
 def _writable_now(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hayloft.database import Database, open_database
+from hayloft.directory import leadership
 from hayloft.directory.leadership import Leadership
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
@@ -127,10 +128,15 @@ async def test_a_primary_that_died_and_is_started_again_goes_on_at_once(database
             await LocalDirectory(again.fenced).register(HEALTH)
 
 
-async def test_work_for_the_primary_starts_and_ends_with_its_term(databases) -> None:
+async def test_work_for_the_primary_starts_and_ends_with_its_term(databases, monkeypatch) -> None:
     running = {A: 0, B: 0}
+    begun: list[str] = []
+    monkeypatch.setattr(leadership, "AGAIN_SECONDS", 0.01)
 
     async def work(url: str) -> None:
+        begun.append(url)
+        if len(begun) == 1:
+            raise RuntimeError("nobody foresaw this")
         running[url] += 1
         try:
             await asyncio.sleep(3600)

@@ -84,7 +84,23 @@ def test_volumes_on_silent_stores_take_no_writes_until_they_are_heard_of(connect
     beat(connection, "s3", now_ms=5000)
     beat(connection, "s2", now_ms=5000)
     volumes_now = {take(connection, name, now_ms=5100, policy=policy).volume for name in "bc"}
-    assert volumes_now == {whole.volume, without.volume}
+    assert volumes_now == {whole.volume}
+
+
+def test_volumes_with_fewer_replicas_are_left_once_more_can_be_had(connection):
+    policy = WritePolicy(writable_max=1, silence_ms_max=1000)
+    alone = take(connection, "a", policy=policy)
+    assert alone.replicas == ("s1",)
+    for name in ("s2", "s3"):
+        beat(connection, name, now_ms=0)
+    whole = take(connection, "a", policy=policy)
+    assert set(whole.replicas) == {"s1", "s2", "s3"}
+    # With two of them silent, what was made at first is as good as can be.
+    beat(connection, "s1", now_ms=5000)
+    assert take(connection, "a", now_ms=5500, policy=policy).volume == alone.volume
+    for name in ("s1", "s2", "s3"):
+        beat(connection, name, now_ms=6000)
+    assert take(connection, "a", now_ms=6000, policy=policy).volume == whole.volume
 
 
 def test_volumes_spread_over_stores_by_the_space_not_yet_promised(connection):
