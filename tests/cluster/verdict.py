@@ -17,7 +17,7 @@ from hayloft.directory.client import DirectoryClient
 from hayloft.errors import HayloftError
 from hayloft.roles import Directory, Store
 from hayloft.store.client import StoreClient
-from hayloft.types import PhotoId, PhotoQuery, StoreId, volume_name, volume_of
+from hayloft.types import NeedleEntry, PhotoId, PhotoQuery, Placement, StoreId, volume_name, volume_of
 
 SHOWN = 5
 IN_FLIGHT = 16
@@ -147,8 +147,11 @@ async def _replicas(
         if placement.volume not in used:
             continue
         digests = {name: await stores[name].digest(placement.volume) for name in placement.replicas}
-        if len(set(digests.values())) != 1:
-            wrong.say(f"replicas of {volume_name(placement.volume)} differ", list(digests.items()))
+        if len({digest.digest for digest in digests.values()}) != 1:
+            wrong.say(
+                f"needles of {volume_name(placement.volume)} are not on all replicas",
+                await _differences(directory, stores, placement),
+            )
     replicas = {placement.volume: placement.replicas for placement in placements}
     limit = asyncio.Semaphore(IN_FLIGHT)
 
@@ -166,3 +169,23 @@ async def _replicas(
         for name in replicas.get(volume_of(PhotoId(photo.photo)), ())
     ]
     wrong.say("replicas lack photos", [said for said in await asyncio.gather(*checks) if said])
+
+
+async def _differences(
+    directory: Directory, stores: dict[StoreId, Store], placement: Placement
+) -> list[tuple[NeedleEntry, list[StoreId]]]:
+    """What only some replicas hold. What no photo needs, the rest of an upload that was cut off before it
+    was acknowledged, does not count: it is swept away when it is old enough."""
+    holders: dict[NeedleEntry, list[StoreId]] = {}
+    for name in placement.replicas:
+        after = None
+        while page := await stores[name].needles(placement.volume, after=after, limit=1000):
+            for entry in page:
+                holders.setdefault(entry, []).append(name)
+            after = page[-1].key
+    known = {entry.photo for entry in await directory.volume_photos(placement.volume, limit=10_000)}
+    return [
+        (entry, names)
+        for entry, names in holders.items()
+        if len(names) < len(placement.replicas) and entry.key.photo in known
+    ]
