@@ -60,6 +60,9 @@ READ_THREADS_MAX: Final = 16
 COMMIT_THREADS_MAX: Final = 16
 """Volumes that are written at the same time."""
 
+INSPECTION_THREADS_MAX: Final = 8
+"""Volumes read or rewritten as a whole at the same time; they must not take the readers' threads."""
+
 _Result = TypeVar("_Result")
 
 
@@ -85,6 +88,7 @@ class LocalStore:
         self._committers: dict[int, Committer] = {}
         self._readers = ThreadPoolExecutor(READ_THREADS_MAX, "store-read")
         self._writers = ThreadPoolExecutor(COMMIT_THREADS_MAX, "store-commit")
+        self._inspectors = ThreadPoolExecutor(INSPECTION_THREADS_MAX, "store-inspect")
         self._closing = False
 
     # Needles -------------------------------------------------------------------------------------
@@ -138,15 +142,15 @@ class LocalStore:
 
     async def verify(self, volume: VolumeId) -> VolumeReport:
         """Read a whole volume from disk and compare it with its index."""
-        return await self._in_thread((await self._opened(volume)).verify)
+        return await self._inspect((await self._opened(volume)).verify)
 
     async def compact(self, volume: VolumeId) -> CompactionReport:
         """Reclaim the space of deleted and replaced needles while reads and writes go on."""
-        return await self._in_thread((await self._opened(volume)).compact)
+        return await self._inspect((await self._opened(volume)).compact)
 
     async def rebuild_index(self, volume: VolumeId) -> None:
         """Make a volume's index anew from its log."""
-        await self._in_thread((await self._opened(volume)).rebuild_index)
+        await self._inspect((await self._opened(volume)).rebuild_index)
 
     async def set_aside(self, volume: VolumeId) -> None:
         """Rename a volume that cannot be opened."""
@@ -161,7 +165,7 @@ class LocalStore:
     async def digest(self, volume: VolumeId, *, scrutiny: Scrutiny = Scrutiny.KNOWN) -> VolumeDigest:
         """What this replica holds, in short."""
         opened = await self._opened(volume)
-        return await self._in_thread(lambda: opened.inventory().digest(scrutiny))
+        return await self._inspect(lambda: opened.inventory().digest(scrutiny))
 
     async def needles(
         self,
@@ -175,7 +179,7 @@ class LocalStore:
         if not 0 < limit <= limits.TRANSFER_NEEDLES_MAX:
             raise InvalidRequest(f"A listing has 1 to {limits.TRANSFER_NEEDLES_MAX} needles.")
         opened = await self._opened(volume)
-        return await self._in_thread(
+        return await self._inspect(
             lambda: opened.inventory().needles(after=after, limit=limit, scrutiny=scrutiny)
         )
 
@@ -186,7 +190,7 @@ class LocalStore:
         if any(volume_of(key.photo) != volume for key in needles):
             raise InvalidRequest("A photo's id names its volume.")
         opened = await self._opened(volume)
-        return await self._in_thread(lambda: opened.inventory().export(needles))
+        return await self._inspect(lambda: opened.inventory().export(needles))
 
     async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
         """Take over what another replica exported, in one write and one sync."""
@@ -289,8 +293,8 @@ class LocalStore:
             return VolumeState(volume=number, needles=0, size_bytes=0, sealed=True, corrupt=1)
 
     def _close(self) -> None:
-        self._readers.shutdown()
-        self._writers.shutdown()
+        for threads in (self._readers, self._writers, self._inspectors):
+            threads.shutdown()
         for volume in self._volumes.values():
             # A volume that cannot write its checkpoint is read from an older one at the next opening.
             with contextlib.suppress(HayloftError):
@@ -300,6 +304,9 @@ class LocalStore:
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def _inspect(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._inspectors, work)
 
     def _refuse_when_closing(self) -> None:
         if self._closing:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 import structlog
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
 from hayloft import limits
@@ -31,13 +31,13 @@ from hayloft.errors import (
 )
 from hayloft.roles import Store, StoredNeedle
 from hayloft.store import replica_wire, wire
+from hayloft.store.replica_routes import add_replica_routes
 from hayloft.types import (
     PHOTO_ID_BITS,
     AlternateKey,
     Existence,
     NewNeedle,
     PhotoId,
-    Scrutiny,
     VolumeId,
     photo_id,
     sequence_of,
@@ -71,12 +71,6 @@ class PhotoReference(BaseModel):
     """A photo by its id."""
 
     photo_id: int = Field(ge=0, lt=1 << PHOTO_ID_BITS)
-
-
-class Wanted(BaseModel):
-    """Needles, each by its sequence number and alternate key."""
-
-    needles: list[tuple[int, str]] = Field(max_length=limits.TRANSFER_NEEDLES_MAX)
 
 
 def store_application(store: Store, *, version: str = "1", lifespan: Lifespan | None = None) -> App:
@@ -234,7 +228,7 @@ def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> Fas
         """Reclaim the space of deleted and replaced needles."""
         return wire.compaction_to_json(await store.compact(wire.parse_volume(lv)))
 
-    _add_replica_routes(app, store)
+    add_replica_routes(app, store)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -242,46 +236,6 @@ def _volume_routes(store: Store, version: str, lifespan: Lifespan | None) -> Fas
         return wire.health_to_json(await store.health())
 
     return app
-
-
-def _add_replica_routes(app: FastAPI, store: Store) -> None:
-    @app.get("/volume/{lv}/digest")
-    async def digest(lv: str, scrutiny: Scrutiny = Scrutiny.KNOWN) -> dict[str, Any]:
-        """What this replica holds, in short, for comparing it with another."""
-        return replica_wire.digest_to_json(await store.digest(wire.parse_volume(lv), scrutiny=scrutiny))
-
-    @app.get("/volume/{lv}/needles")
-    async def needles(
-        lv: str,
-        after: str | None = None,
-        limit: int = Query(default=limits.TRANSFER_NEEDLES_MAX),
-        scrutiny: Scrutiny = Scrutiny.KNOWN,
-    ) -> dict[str, Any]:
-        """Live and deleted needles past ``after`` (sequence number, slash, alternate key), in order."""
-        volume = wire.parse_volume(lv)
-        start = replica_wire.key_from_text(volume, after) if after is not None else None
-        found = await store.needles(volume, after=start, limit=limit, scrutiny=scrutiny)
-        return {"lv": lv, "needles": replica_wire.entries_to_json(found)}
-
-    @app.post("/volume/{lv}/export")
-    async def export(lv: str, wanted: Wanted) -> Response:
-        """These needles as records that another store's ``import`` takes."""
-        volume = wire.parse_volume(lv)
-        keys = [replica_wire.key_from_json(volume, list(told)) for told in wanted.needles]
-        records = await store.export_needles(volume, keys)
-        return Response(records, media_type="application/octet-stream")
-
-    @app.post("/volume/{lv}/rebuild_index")
-    async def rebuild_index(lv: str) -> dict[str, Any]:
-        """Make a volume's index anew from its log."""
-        await store.rebuild_index(wire.parse_volume(lv))
-        return {"status": "rebuilt", "lv": lv}
-
-    @app.post("/volume/{lv}/set_aside")
-    async def set_aside(lv: str) -> dict[str, Any]:
-        """Rename a volume that cannot be opened, so that it can be filled anew."""
-        await store.set_aside(wire.parse_volume(lv))
-        return {"status": "set aside", "lv": lv}
 
 
 async def _read_any(store: Store, photo: PhotoId) -> tuple[StoredNeedle, AlternateKey]:
