@@ -7,7 +7,7 @@ APT_TEST_PACKAGES := chromium curl e2fsprogs libmagic1 rabbitmq-server
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format soak bench bench-gallery bench-renditions bench-similarity bench-vectors clean
+.PHONY: help serve test check format soak bench bench-cluster bench-gallery bench-renditions bench-similarity bench-vectors clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14

@@ -88,6 +88,7 @@ class Gateway:
                 stores=stores,
                 renditions=renditions,
                 placements=self.placements,
+                over=self.reads.over,
                 tags=tags,
                 access=self.access,
             ),

@@ -15,7 +15,6 @@ from hmac import compare_digest
 from typing import Final
 
 from hayloft.errors import (
-    HayloftError,
     InvalidRequest,
     NeedleCorrupt,
     PhotoDeleted,
@@ -28,6 +27,7 @@ from hayloft.gateway.answers import Answer, Headers
 from hayloft.gateway.conditions import EntityTags, lists_tag, requested_span
 from hayloft.gateway.names import to_disposition
 from hayloft.gateway.placements import Placements
+from hayloft.gateway.replicas import Exhausted, Replicas
 from hayloft.roles import Directory, Renditions, Store, StoredNeedle
 from hayloft.types import (
     AlternateKey,
@@ -76,6 +76,7 @@ class Pictures:
         stores: Mapping[StoreId, Store],
         renditions: Renditions | None,
         placements: Placements,
+        over: Replicas,
         tags: EntityTags,
         access: Access,
     ) -> None:
@@ -83,6 +84,7 @@ class Pictures:
         self._stores = stores
         self._renditions = renditions
         self._placements = placements
+        self._over = over
         self._tags = tags
         self._access = access
 
@@ -183,21 +185,15 @@ class Pictures:
         """The rendition, or the largest smaller one: renditions are stored largest first, so that a larger
         one that is missing beside a smaller one was not needed. None if there is none, or it is damaged.
         """
-        replicas = await self._replicas(photo)
+        replicas = tuple(await self._replicas(photo))
         for candidate in reversed(SMALLEST_FIRST[: SMALLEST_FIRST.index(key) + 1]):
-            for name in replicas:
-                store = self._stores.get(name)
-                if store is None:
-                    continue
-                try:
-                    return await store.read(photo, candidate)
-                except PhotoDeleted:
-                    raise
-                except NeedleCorrupt:
+            try:
+                # A store that has none says enough: one that lost it gets it back when it is made anew.
+                return (await self._over.read(photo, candidate, replicas, final=True))[0]
+            except Exhausted as exhausted:
+                if any(isinstance(error, NeedleCorrupt) for error in exhausted.failures.values()):
                     # Made anew, which also replaces the damaged one.
                     return None
-                except HayloftError:
-                    continue
         return None
 
     async def _replicas(self, photo: PhotoId) -> Sequence[StoreId]:

@@ -77,7 +77,7 @@ class Reads:
         self._reports = reports
         self._tags = tags
         self._cached = cached
-        self._over = Replicas(stores, standings, clock, vouch=self._vouched)
+        self.over = Replicas(stores, standings, clock, vouch=self._vouched)
         self._public_view = public_view
         self._without_key = without_key
 
@@ -153,7 +153,7 @@ class Reads:
         if replicas is None:
             replicas = await self._replicas(photo)
         try:
-            needle, failures = await self._over.read(photo, _ORIG, replicas)
+            needle, failures = await self.over.read(photo, _ORIG, replicas)
         except Exhausted as exhausted:
             return await self._nowhere(photo, replicas, exhausted.failures)
         if failures:
@@ -195,7 +195,7 @@ class Reads:
             raise PhotoNotFound(photo_id=photo)
         if record.alternate_key is not _ORIG:
             try:
-                needle, _failures = await self._over.read(photo, record.alternate_key, replicas)
+                needle, _failures = await self.over.read(photo, record.alternate_key, replicas)
             except Exhausted as exhausted:
                 failures = exhausted.failures
             else:
