@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 import typer
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hayloft.assembly.settings import SETTINGS, ClusterSettings
 from hayloft.cli.application import app
 from hayloft.cli.reference import Page, page_text
 from hayloft.cli.setting_flags import Flag, flags
+from hayloft.clock import SystemClock
 from hayloft.config import Settings
 from hayloft.errors import ERRORS_BY_CODE
 from hayloft.gateway.metrics import Metrics
 from hayloft.gateway.reference import openapi
+from hayloft.pitchfork.journal import Journal
 from hayloft.types import DirectoryStatistics, StoreHealth, StoreId
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +78,7 @@ def test_every_metric_is_there_and_no_other(monkeypatch):
     )
     health = StoreHealth(store=StoreId("local"), volumes=(), free_bytes=0, capacity_bytes=0)
     rendered = metrics.render(statistics, [health]).decode()
+    rendered += generate_latest(Journal(SystemClock()).registry).decode()
     families = text_string_to_metric_families(rendered)
     names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     names = {name for name in names if not name.endswith("_created")}
