@@ -40,7 +40,9 @@ class Deletes:
         """
         directory = self._watched.directory
         after = await directory.position(CONSUMER)
-        events = await directory.events(after=after, limit=EVENTS_AT_ONCE, wait_seconds=wait_seconds)
+        events = await directory.events(
+            after=after, limit=EVENTS_AT_ONCE, wait_seconds=wait_seconds, kinds=(EventKind.DELETED,)
+        )
         for event in events:
             if event.kind is EventKind.DELETED and not await self._finish(event.photo):
                 await directory.park(CONSUMER, event, "No replica could be told.")
