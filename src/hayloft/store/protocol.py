@@ -7,6 +7,7 @@ callback. Everything else, errors included, goes through the ASGI application, w
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
@@ -66,7 +67,9 @@ class _NeedleProtocol(DirectProtocol):
         volume, number, label = match.groups()
         key = AlternateKey.parse(label.decode())
         photo = int(number)
-        request_id = next((value for name, value in self.headers if name == _REQUEST_ID), b"")
+        request_id = next((value for name, value in self.headers if name == _REQUEST_ID), None)
+        if request_id is None:
+            request_id = secrets.token_hex(8).encode()
         if key is None or photo >> PHOTO_ID_BITS or not _ACCEPTABLE_REQUEST_ID.fullmatch(request_id):
             return None
         store, admits, answered = self.way
