@@ -7,7 +7,7 @@ whether the replicas agree afterwards: whoever began it compares them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
 from hayloft.errors import HayloftError
@@ -75,8 +75,10 @@ class Round:
 
     async def _list(self, name: StoreId, first: Sequence) -> Listing | None:
         try:
-            store = self._watched.store(name)
-            return await self._watched.list_range(store, self._volume, first, self._scrutiny)
+            listing = self._watched.list_range(
+                self._watched.store(name), self._volume, first, self._scrutiny
+            )
+            return await self._watched.while_answering(name, listing)
         except HayloftError as error:
             self._fail(name, error)
             return None
@@ -101,8 +103,7 @@ class Round:
                 await self._attempt(target, self._copy(source, target, entries))
 
     async def _rebuild_index(self, name: StoreId) -> int:
-        rebuilding = self._watched.store(name).rebuild_index(self._volume)
-        await self._watched.while_answering(name, rebuilding)
+        await self._watched.store(name).rebuild_index(self._volume)
         self._journal.did("indexes made anew")
         return 1
 
@@ -112,11 +113,12 @@ class Round:
         return int(buried)
 
     async def _copy(self, source: StoreId, target: StoreId, entries: list[NeedleEntry]) -> int:
-        return await self._copying.copy(self._volume, source, target, entries)
+        copying = self._copying.copy(self._volume, source, target, entries)
+        return await self._watched.while_answering(source, copying)
 
-    async def _attempt(self, name: StoreId, work: Awaitable[Any]) -> None:
+    async def _attempt(self, name: StoreId, work: Coroutine[Any, Any, int]) -> None:
         try:
-            self.changes += await work
+            self.changes += await self._watched.while_answering(name, work)
         except HayloftError as error:
             self._fail(name, error)
 
