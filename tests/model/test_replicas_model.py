@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from hayloft.config import VolumeSettings
+from hayloft.disk import SystemDisk, SystemFile, SystemMapping
 from hayloft.errors import HayloftError, PhotoDeleted, RoleUnavailable
 from hayloft.store.local import LocalStore
 from hayloft.types import AlternateKey, PhotoId, StoreId, VolumeId, volume_of
@@ -30,6 +31,29 @@ from pitchfork_world import NAMES, World
 VOLUMES = VolumeSettings(size_bytes_max=1 << 20, free_space_reserve_bytes=0)
 names = st.sampled_from(NAMES)
 seeds = st.integers(0, 2**32)
+
+
+class UnsyncedFile(SystemFile):
+    """A file that never waits for the medium: no power is cut here, and disks are slow."""
+
+    def sync(self) -> None:
+        pass
+
+    def map(self, length: int) -> SystemMapping:
+        return UnsyncedMapping(self._descriptor, length)
+
+
+class UnsyncedMapping(SystemMapping):
+    def flush(self, length: int = 0) -> None:
+        pass
+
+
+class UnsyncedDisk(SystemDisk):
+    def open(self, path: Path, *, create: bool = False) -> SystemFile:
+        return UnsyncedFile(path, create=create)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
 
 
 class Disk:
@@ -46,7 +70,9 @@ class Disk:
             if self.away:
                 raise RoleUnavailable("away")
             if self.local is None:
-                self.local = LocalStore(self.folder, store=self.store, settings=VOLUMES)
+                self.local = LocalStore(
+                    self.folder, store=self.store, settings=VOLUMES, disk=UnsyncedDisk()
+                )
             return await getattr(self.local, attribute)(*given, **named)
 
         return ask
