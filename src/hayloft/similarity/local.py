@@ -56,6 +56,13 @@ from hayloft.types import (
 _NOBODY = PhotoId(-1)
 """Stands for an image that is not stored."""
 
+_Counts = tuple[dict[State, int], dict[str, int]]
+
+COUNT_SECONDS = 0.25
+"""A count that takes longer is not made anew every time that somebody asks."""
+COUNT_SHARE = 20
+"""It is made once in so many times as long as it takes."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -83,6 +90,9 @@ class LocalSimilarity:
         self._shared = shared
         self._background: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
+        self._counting = asyncio.Lock()
+        self._counts: _Counts | None = None
+        self._counts_until = 0.0
         self._intake = Intake(
             database=database,
             reader=reader,
@@ -274,8 +284,7 @@ class LocalSimilarity:
 
     async def status(self) -> SimilarityStatus:
         """How far ingest has got."""
-        counts = await self._database.read(records.counts)
-        by_method = await self._database.read(shelf.counts_by_method)
+        counts, by_method = await self._counted()
         indexed = counts.get(State.INDEXED, 0)
         progress = await self.progress.now()
         return SimilarityStatus(
@@ -318,6 +327,23 @@ class LocalSimilarity:
                 self.progress.rebuilding = None
 
         self._background = asyncio.create_task(logged())
+
+    async def _counted(self) -> _Counts:
+        """How many photos are in each state and known to each method.
+
+        Counting millions takes a while; the answer then stands for long enough that it stays a small part
+        of the work.
+        """
+        async with self._counting:
+            began = self._clock.monotonic_seconds()
+            if self._counts is None or began >= self._counts_until:
+                self._counts = await self._database.read(
+                    lambda connection: (records.counts(connection), shelf.counts_by_method(connection))
+                )
+                ended = self._clock.monotonic_seconds()
+                took = ended - began
+                self._counts_until = ended + (COUNT_SHARE * took if took > COUNT_SECONDS else 0.0)
+            return self._counts
 
     async def _stop_background(self) -> None:
         if self._background is not None:

@@ -8,7 +8,7 @@ leaves the older state, and the owner adds again what was recorded since. Files 
 damaged mean: start from nothing.
 
 usearch was measured against hnswlib and faiss at 100,000 × 768 on one core: 4,450 queries a second at
-recall@10 0.972 in 172 MB, with deletes, opened in 8 ms.
+recall@10 0.972 in 172 MB, with deletes, opened in 8 ms. ``make bench-vectors`` prints how it does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from hayloft.types import PhotoId
 Vector = NDArray[np.float32]
 
 CONNECTIVITY: Final = 16
+"""At 100,000 vectors that lie as real ones do, 24 finds no more, takes 12 % more memory, and is slower."""
 EXPANSION_ADD: Final = 128
-EXPANSION_SEARCH: Final = 128
+EXPANSION_SEARCH: Final = 64
+"""Recall@10 there: 0.995 with 32, 0.999 with 64, 0.9994 with 96; rates are as 1 to 0.57 to 0.42."""
 SAVE_AFTER: Final = 2000
 """Vectors added to live before it is saved, at least; a tenth of live if that is more."""
 MERGE_AFTER: Final = 20_000
