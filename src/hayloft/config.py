@@ -66,7 +66,8 @@ class SimilaritySettings(BaseModel):
     """Processes that decode and describe photos."""
     embedder: str | None = None
     """What says which photos look alike: ``builtin``, the name of a model that was added, ``onnx:PATH`` of
-    another one, or ``none``. When not given, it is what ``hayloft models use`` chose; at first ``builtin``."""
+    another one, or ``none``. When not given, it is what ``hayloft models use`` chose; at first
+    ``builtin``."""
     embedder_threads: int = Field(default=1, gt=0)
     """Threads that a model runs on."""
 
