@@ -6,10 +6,11 @@ pixel at least. So the plane is first fitted to the pixels themselves (the displ
 neighbourhood by Lucas and Kanade, IJCAI 1981, and from them, robustly, the homography), and what is
 left is measured, weighted by how much structure says so.
 
-Noise and compression displace as well, but without explaining the difference between the pictures: of
-that, a displacement that is really there explains a good part, noise the share that chance would. What
-chance explains is taken off. Exposure, contrast and filters are normalised away locally, the sharper
-picture is blurred to the other's detail, and what is near a disagreement (a text, a sticker) is left out.
+Noise and compression displace as well, but without explaining the difference between the pictures (of
+that, a displacement that is really there explains a good part, noise the share that chance would), and
+every neighbourhood its own way, where things and depths are larger than neighbourhoods. Exposure, contrast
+and filters are normalised away locally, the sharper picture is blurred to the other's detail, and what is
+near a disagreement (a text, a sticker) is left out.
 It does not know what a second exposure from the very same place differs in if nothing moved.
 """
 
@@ -52,6 +53,8 @@ class Parallax:
     """Root mean square displacement, in pixels of the coarser picture, weighted by structure."""
     explained: float
     """Share of the difference between the pictures that the displacements explain, 0 to 1."""
+    shared: float
+    """Correlation between the displacements of neighbours that have no pixel in common, −1 to 1."""
     blur_pixels: float
     """By how much the sharper picture was blurred: the coarser the noise, the more of it is explained."""
 
@@ -60,7 +63,9 @@ class Parallax:
         """The drift that neither chance nor a plane not fitted to the last digit explains."""
         by_chance = thresholds.EXPLAINED_BY_CHANCE + thresholds.EXPLAINED_A_BLUR_PIXEL * self.blur_pixels
         excess = max(0.0, self.explained - by_chance) / max(self.explained, 1e-6)
-        return max(0.0, self.drift_pixels - thresholds.DRIFT_PIXELS_MIN) * float(np.sqrt(excess))
+        shared = min(1.0, max(0.0, self.shared) / thresholds.SHARED_MIN)
+        drift = max(0.0, self.drift_pixels - thresholds.DRIFT_PIXELS_MIN)
+        return drift * float(np.sqrt(excess)) * shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +113,37 @@ def _summed(field: _Field, blur_pixels: float) -> Parallax:
     kept = field.undisturbed
     if kept.sum() < _PLACES_MIN:
         kept = np.ones_like(kept)
-    weights = field.weights[kept] / field.weights[kept].sum()
-    lengths = np.minimum(np.linalg.norm(field.moved[kept], axis=1), _CLIP_PIXELS)
-    differs = float((weights * field.differs[kept]).sum())
-    explains = float((weights * field.explains[kept]).sum())
+    lengths = np.maximum(np.linalg.norm(field.moved, axis=1), 1e-9)
+    moved = field.moved * np.minimum(1, _CLIP_PIXELS / lengths)[:, None]
+    weights = field.weights * kept
+    weights = weights / weights.sum()
+    energy = float((weights * (moved**2).sum(axis=1)).sum())
+    differs = float((weights * field.differs).sum())
+    explains = float((weights * field.explains).sum())
     return Parallax(
-        drift_pixels=float(np.sqrt((weights * lengths**2).sum())),
+        drift_pixels=float(np.sqrt(energy)),
         explained=min(1.0, explains / max(differs, 1e-9)),
+        shared=_shared(field.places, moved, weights),
         blur_pixels=blur_pixels,
     )
+
+
+def _shared(places: NDArray[np.float32], moved: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """How alike the displacements of neighbours without a common pixel are: 0 chance, 1 the same."""
+    rows, columns = (places.T[::-1] // _GRID).astype(np.int64)
+    shape = (rows.max() + 1 + _APART, columns.max() + 1 + _APART)
+    field, weight = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
+    field[rows, columns], weight[rows, columns] = moved, np.sqrt(weights)
+    product = energy = 0.0
+    for a, b in ((np.s_[:-_APART], np.s_[_APART:]), (np.s_[:, :-_APART], np.s_[:, _APART:])):
+        both = weight[a] * weight[b]
+        product += float((both * (field[a] * field[b]).sum(axis=-1)).sum())
+        energy += float((both * ((field[a] ** 2).sum(axis=-1) + (field[b] ** 2).sum(axis=-1))).sum()) / 2
+    return product / max(energy, 1e-9)
+
+
+_APART: Final = 4
+"""Steps of the grid to a neighbour that shares no pixel."""
 
 
 def _displacements(over: Overlay, within: Mask, blurs: tuple[float, float]) -> tuple[_Field | None, Mask]:

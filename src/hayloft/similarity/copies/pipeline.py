@@ -17,10 +17,11 @@ A photo may be described, added, removed and looked for on one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 
 from hayloft.similarity.copies import agreement, features, geometry, record, thresholds
@@ -192,19 +193,49 @@ class Copies:
         votes_min = thresholds.VOTES_SHARE_MIN * max((c.votes for c in candidates), default=0.0)
         candidates = [c for c in candidates if c.votes >= votes_min]
         records = load([candidate.photo for candidate in candidates])
+        others = {photo: record.decode(data) for photo, data in records.items()}
         found: dict[int, Copy] = {}
         for candidate in candidates:
-            data = records.get(candidate.photo)
-            copy = (
-                None
-                if data is None
-                else _verify(query, record.decode(data), candidate.photo, candidate.guise)
-            )
-            if copy is not None and (
-                candidate.photo not in found or copy.score > found[candidate.photo].score
-            ):
-                found[candidate.photo] = copy
-        return sorted(found.values(), key=lambda copy: (-copy.score, copy.photo))
+            if candidate.photo in others:
+                copy = _verify(query, others[candidate.photo], candidate.photo, candidate.guise)
+                known = found.get(candidate.photo)
+                if copy is not None and (known is None or copy.score > known.score):
+                    found[candidate.photo] = copy
+        best_first = sorted(found.values(), key=lambda copy: (-copy.score, copy.photo))
+        return _without_other_shots(best_first, others)
+
+
+def _without_other_shots(found: list[Copy], others: Mapping[int, Description]) -> list[Copy]:
+    """Of photos found in the same part of the query, those that are the best one's exposure.
+
+    A disguise hides what tells two shots of a scene apart; the photos themselves, undisguised, show it.
+    What is proved to be another shot than a better match cannot be the query's original.
+    """
+    kept: list[Copy] = []
+    for copy in found:
+        rival = next((better for better in kept if _in_same_part(better, copy)), None)
+        if rival is None or not _other_shots(rival, copy, others):
+            kept.append(copy)
+    return kept
+
+
+def _in_same_part(a: Copy, b: Copy) -> bool:
+    # In thousandths of the sides: the library's tolerance is meant for pixels.
+    mine, theirs = ((copy.agreement.regions[0] * 1000).astype(np.float32) for copy in (a, b))
+    common, _ = cv2.intersectConvexConvex(mine, theirs)
+    union = _area(mine) + _area(theirs) - common
+    return bool(common > thresholds.SAME_PART_SHARE_MIN * union)
+
+
+def _other_shots(a: Copy, b: Copy, others: Mapping[int, Description]) -> bool:
+    """Whether two photos can be laid on each other and are then not the same, but for how they are cut."""
+    first, second = a.alignment.guise, b.alignment.guise
+    guise = Guise(mirrored=first.mirrored != second.mirrored, negative=first.negative != second.negative)
+    alignment = geometry.align(others[a.photo], others[b.photo], guise)
+    if alignment is None:
+        return False
+    proof = agreement.compare(others[a.photo], others[b.photo], alignment)
+    return proof is not None and not replace(proof, continues=0.0).proved
 
 
 def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:

@@ -83,3 +83,15 @@ def test_displacement_is_measured_in_pixels_and_noise_is_not_displacement(name):
 def test_pictures_without_structure_say_nothing():
     flat = np.full((200, 300), 120, np.uint8)
     assert between(flat, flat) is None
+
+
+def test_of_two_shots_only_the_one_that_was_disguised_is_found():
+    first, second = photo("china.jpg"), again(photo("china.jpg"), depth_share=0.02)
+    stored = {0: pipeline.describe(first), 1: pipeline.describe(second)}
+    copies = pipeline.Copies()
+    for place, data in stored.items():
+        copies.add(place, data)
+    for place, grey in enumerate((first, second)):
+        asked = pipeline.describe(recoded(quality.shrink(grey, 110), 40))
+        found = copies.find(asked, lambda ids: {i: pipeline.stored(stored[i]) for i in ids})
+        assert [copy.photo for copy in found] == [place]
