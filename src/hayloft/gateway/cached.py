@@ -115,6 +115,10 @@ class Cached:
         if not await self._forget(photo) and self._purging is None:
             self._purging = self._in_background(self._purge_until_done())
 
+    def is_unpurged(self, photo: PhotoId) -> bool:
+        """Whether a cache may still have a photo that it was to forget."""
+        return photo in self._unpurged
+
     async def close(self) -> None:
         """Let fills arrive; stop trying purges again."""
         if self._purging is not None:

@@ -7,7 +7,6 @@ ids, the memory budget, the metrics) and nothing of the roles: whoever opened th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 
@@ -23,6 +22,7 @@ from hayloft.gateway.metrics import FLUSH_SECONDS, Metrics
 from hayloft.gateway.picture_front import PictureFront
 from hayloft.gateway.pictures import Pictures
 from hayloft.gateway.placements import Placements
+from hayloft.gateway.purges import Purges
 from hayloft.gateway.read import Reads
 from hayloft.gateway.reports import Reports
 from hayloft.gateway.standing import Standings
@@ -112,19 +112,21 @@ class Gateway:
         self.deletions = Deletions(
             directory=directory, stores=stores, standings=self.standings, cached=self.cached
         )
-        self._flushing: asyncio.Task[None] | None = None
+        self._purges = None if self.cached is None else Purges(directory, self.cached, clock)
+        self._beside: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin the work that goes on beside requests; needs a running event loop."""
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush_metrics())
+        if not self._beside:
+            self._beside.append(asyncio.create_task(self._flush_metrics()))
+            if self._purges is not None:
+                self._beside.append(asyncio.create_task(self._purges.run()))
 
     async def close(self) -> None:
         """Finish what is in flight. The roles are the caller's to close."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._flushing
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         await self._identifiers.close()
         await self._storing.close()
         await self._reports.close()

@@ -14,8 +14,9 @@ from hayloft.clock import SystemClock
 from hayloft.config import CacheSettings
 from hayloft.gateway.cached import Admission, Cached
 from hayloft.gateway.placements import Placements
+from hayloft.gateway.purges import CONSUMER, Purges
 from hayloft.testing.memory import MemoryDirectory
-from hayloft.types import AlternateKey, CacheMiss, Cookie, NewNeedle, PhotoId, volume_of
+from hayloft.types import AlternateKey, CacheMiss, Cookie, EventKind, NewNeedle, PhotoId, volume_of
 from served import picture
 
 
@@ -114,6 +115,17 @@ async def test_ingest_does_not_fill_the_cache(remote):
     assert await cached(remote, photo) == 0
 
 
+async def test_what_another_gateway_deleted_leaves_the_caches_too(remote):
+    """It may have died before it purged them."""
+    photo, path = await remote.upload(picture(1))
+    await remote.read(path)
+    await settled(remote)
+    await remote.directory.delete(photo)
+    assert await cached(remote, photo) == 1
+    await remote.gateway._purges.follow(wait_seconds=0)
+    assert await cached(remote, photo) == 0
+
+
 class StubbornCache(LocalCache):
     """Forgets nothing until told to."""
 
@@ -189,3 +201,31 @@ async def test_a_fill_that_a_deletion_overtook_is_refused(stubborn):
     front.fill(PhotoId(1), AlternateKey.ORIG, needle(PhotoId(1)), miss)
     await asyncio.gather(*front._tasks)
     assert await cache.size(PhotoId(1)) is None
+
+
+async def test_how_far_purges_are_done_is_remembered(stubborn):
+    cache, front, clock = stubborn
+    directory = MemoryDirectory()
+    purges = Purges(directory, front, clock)
+    positions = [
+        await directory.append_event(EventKind.DELETED, PhotoId(number), {}) for number in range(3)
+    ]
+    await purges.follow(wait_seconds=0)
+    assert await directory.position(CONSUMER) < positions[0]
+    cache.stubborn = False
+    await until(lambda: not front._unpurged)
+    await directory.append_event(EventKind.UPLOADED, PhotoId(9), {})
+    await purges.follow(wait_seconds=0)
+    assert await directory.position(CONSUMER) >= positions[-1]
+    asked = cache.asked
+    await Purges(directory, front, clock).follow(wait_seconds=0)
+    assert cache.asked == asked
+
+
+async def test_deletions_that_no_cache_can_remember_are_skipped(stubborn):
+    cache, front, clock = stubborn
+    directory = MemoryDirectory()
+    position = await directory.append_event(EventKind.DELETED, PhotoId(1), {})
+    await Purges(directory, front, clock, entry_seconds_max=-60.0).follow(wait_seconds=0)
+    assert await directory.position(CONSUMER) == position
+    assert cache.asked == 0
