@@ -88,7 +88,7 @@ class Leadership:
 
     async def __aenter__(self) -> Self:
         """Look who is the primary, begin a term if it falls to this one, and go on so."""
-        await self._step()
+        await self._try()
         self._task = asyncio.create_task(self._for_ever())
         return self
 
@@ -154,10 +154,13 @@ class Leadership:
     async def _for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._renewal_seconds if self._term is not None else WATCH_SECONDS)
-            try:
-                await self._step()
-            except HayloftError as error:
-                _log.warning("leadership cannot be looked up", error=error.message)
+            await self._try()
+
+    async def _try(self) -> None:
+        try:
+            await self._step()
+        except HayloftError as error:
+            _log.warning("leadership cannot be looked up", error=error.message)
 
     async def _step(self) -> None:
         asked_at = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from hayloft.assembly.background import background
 from hayloft.assembly.queues import QUEUES
@@ -20,7 +21,7 @@ from hayloft.directory.leadership import Leadership
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.server import directory_application
-from hayloft.events.rabbitmq.relay import OutboxRelay
+from hayloft.events.rabbitmq.relay import relay
 
 
 def main(settings: DirectoryRoleSettings) -> int:
@@ -36,12 +37,13 @@ async def _directory(settings: DirectoryRoleSettings, stopping: asyncio.Event) -
         database = open_database(url, name="directory")
         stack.push_async_callback(database.close)
         leadership = Leadership(database, url=settings.url, first=settings.mode == "primary")
-        await stack.enter_async_context(leadership)
         directory = LocalDirectory(leadership.fenced, policy=write_policy(settings))
         stack.push_async_callback(directory.close)
         app = directory_application(directory, mode=leadership)
-        await stack.enter_async_context(_relaying(settings, directory, leadership))
         await stack.enter_async_context(serve(app, settings, role="directory", ready=directory.statistics))
+        # After serving has begun, and given up before it ends: nobody is sent to where nobody listens.
+        await stack.enter_async_context(leadership)
+        await stack.enter_async_context(_relaying(settings, directory, leadership))
         await stopping.wait()
 
 
@@ -58,16 +60,8 @@ async def _relaying(
     if settings.broker_url is None:
         yield
         return
-    broker = settings.broker_url.get_secret_value()
-
-    async def relay() -> None:
-        relay = OutboxRelay(directory, broker, queues=QUEUES)
-        try:
-            await relay.run()
-        finally:
-            await relay.close()
-
-    async with background(leadership.while_primary(relay)):
+    relaying = partial(relay, directory, settings.broker_url.get_secret_value(), queues=QUEUES)
+    async with background(leadership.while_primary(relaying)):
         yield
 
 
