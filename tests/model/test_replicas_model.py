@@ -250,8 +250,10 @@ class Replicas(RuleBasedStateMachine):
         await world.settle()
         await world.check()
         for volume in self.volumes():
+            listings = [await disk.needles(volume, limit=4096) for disk in self.disks.values()]
+            assert listings[0] == listings[1] == listings[2]
             digests = {(await disk.digest(volume)).digest for disk in self.disks.values()}
-            assert len(digests) == 1, f"{volume} differs"
+            assert len(digests) == 1
         for photo in world.deleted:
             await self._is_gone(photo)
 

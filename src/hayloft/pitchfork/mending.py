@@ -129,8 +129,9 @@ class Mending:
         return Mended(agreed=frozenset(), changes=changes)
 
     def _agreed(self, volume: VolumeId, digests: Digests, changes: int) -> Mended:
-        if damaged := sum(digest.damaged for digest in digests.values()):
-            self._journal.failed("lost", f"{damaged} needles are whole nowhere.", volume=volume)
+        damaged = [digest.damaged for digest in digests.values()]
+        if any(damaged) and not _differing(digests):
+            self._journal.failed("lost", f"{damaged[0]} needles are whole nowhere.", volume=volume)
         return Mended(
             agreed=frozenset(digests), changes=changes, is_empty=not any(map(_holds, digests.values()))
         )

@@ -20,6 +20,7 @@ from hayloft.pitchfork.watched import Watched, before
 from hayloft.roles import Store
 from hayloft.types import (
     RANGE_SEQUENCES,
+    AlternateKey,
     PhotoId,
     PhotoQuery,
     PhotoStatus,
@@ -160,25 +161,29 @@ class Sweep:
         return swept
 
     async def _is_old(self, photo: PhotoId, names: set[StoreId]) -> bool:
-        """Whether every needle of it was written long ago, or has been known that long to be nobody's."""
-        times = [await self._written_at_ms(photo, name) for name in names]
-        return max(times, default=0) < self._deadline_ms()
+        """Whether its needles say that they were written long ago, or it has been known that long."""
+        times = [time for name in names for time in await self._written_at_ms(photo, name)]
+        if not any(times):
+            # Damaged everywhere, or written by others who tell no time.
+            now_ms = self._watched.clock.now_ms()
+            times = [self._first_seen_ms.setdefault(photo, now_ms)]
+        return max(times) < self._deadline_ms()
 
-    async def _written_at_ms(self, photo: PhotoId, name: StoreId) -> int:
-        newest = 0
+    async def _written_at_ms(self, photo: PhotoId, name: StoreId) -> list[int]:
+        """What those of its needles say that can be read there."""
+        times: list[int] = []
         try:
             store = self._watched.store(name)
             page = await store.needles(
-                volume_of(photo), after=before(photo), limit=8, scrutiny=Scrutiny.INDEX
+                volume_of(photo), after=before(photo), limit=len(AlternateKey), scrutiny=Scrutiny.INDEX
             )
             for entry in page:
                 if entry.key.photo == photo and not entry.deleted:
                     found = await store.read(photo, entry.key.alternate_key)
-                    newest = max(newest, found.metadata.created_at_ms)
+                    times.append(found.metadata.created_at_ms)
         except HayloftError:
-            newest = 0  # Damaged, or away: only time will tell.
-        now_ms = self._watched.clock.now_ms()
-        return newest or self._first_seen_ms.setdefault(photo, now_ms)
+            return times
+        return times
 
     async def _is_unknown(self, photo: PhotoId) -> bool:
         """Ask once more: it may have been committed since the listing."""
