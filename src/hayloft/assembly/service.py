@@ -59,18 +59,25 @@ class MakeProtocol(Protocol):
 _log = structlog.get_logger(__name__)
 
 
-def run(service: Service[S], settings: S, *, name: str) -> int:
+def run(service: Service[S], settings: S, *, name: str, interruptible: bool = True) -> int:
     """Run a role until it is told to stop; returns the process's exit code.
+
+    A process that is started by another one leaves Ctrl-C to that: it is not ``interruptible``.
 
     Raises:
         HayloftError: it could not be started.
     """
     configure_logs(settings.log_level, process=name)
-    uvloop.run(_until_told(service, settings, name))
+    if not interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals = (signal.SIGTERM, signal.SIGINT) if interruptible else (signal.SIGTERM,)
+    uvloop.run(_until_told(service, settings, name, signals))
     return 0
 
 
-async def _until_told(service: Service[S], settings: S, name: str) -> None:
+async def _until_told(
+    service: Service[S], settings: S, name: str, signals: tuple[signal.Signals, ...]
+) -> None:
     stopping = asyncio.Event()
 
     def told() -> None:
@@ -79,7 +86,7 @@ async def _until_told(service: Service[S], settings: S, name: str) -> None:
         stopping.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         loop.add_signal_handler(number, told)
     _log.info("starting", host=settings.host, port=settings.port)
     await service(settings, stopping)

@@ -36,7 +36,7 @@ def main(settings: GatewayRoleSettings) -> int:
     if WORKER in os.environ:
         number, _, given = os.environ[WORKER].partition(":")
         settings = settings.model_copy(update={"port": int(given)})
-        return run(_worker, settings, name=f"gateway {number}")
+        return run(_worker, settings, name=f"gateway {number}", interruptible=False)
     with reserved_port(settings) as port:
         if settings.workers == 1:
             return run(_worker, settings.model_copy(update={"port": port}), name="gateway")
@@ -69,7 +69,6 @@ async def _supervise(settings: GatewayRoleSettings, port: int, metrics: str) -> 
                 name=f"gateway {number}",
                 arguments=(*python("hayloft"), *sys.argv[1:]),
                 environment={WORKER: f"{number}:{port}", "PROMETHEUS_MULTIPROC_DIR": metrics},
-                own_group=True,
             )
         )
         for number in range(1, settings.workers + 1)
