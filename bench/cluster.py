@@ -192,6 +192,8 @@ PARTS: dict[str, Callable[[Bench], PartResult]] = {
 def main() -> int:
     """Run the parts asked for; returns the exit status: 1 if a part failed, whatever targets are missed."""
     options = _options()
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
     if shutil.which("wrk") is None:
         console.print("Missing: wrk. `make bench-cluster` installs it on Debian.")

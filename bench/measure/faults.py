@@ -117,8 +117,9 @@ def uploading(url: str, template: Template, kept: list[tuple[str, bytes]]) -> Re
     return upload
 
 
-def fill(url: str, template: Template, count: int) -> list[tuple[str, bytes]]:
-    """Upload photos; their paths and digests."""
+def fill(url: str, template: Template, count: int, *, seconds_max: float = 60.0) -> list[tuple[str, bytes]]:
+    """Upload so many photos, or as many as there is time for; their paths and digests."""
+    until = time.monotonic() + seconds_max
 
     async def run() -> list[tuple[str, bytes]]:
         kept: list[tuple[str, bytes]] = []
@@ -126,7 +127,7 @@ def fill(url: str, template: Template, count: int) -> list[tuple[str, bytes]]:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
 
             async def some() -> None:
-                while len(kept) < count:
+                while len(kept) < count and time.monotonic() < until:
                     if wrong := await upload(client):
                         raise RuntimeError(f"a photo was not stored: {wrong}")
 
