@@ -252,7 +252,7 @@ class Directory(Protocol):
 
         Raises:
             StorageFull: no volume takes writes and no store has room for a new one.
-            RoleUnavailable: no volume takes writes and no store has registered yet.
+            RoleUnavailable: no volume takes writes and no store has registered yet, or all are silent.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -140,6 +141,13 @@ class Load:
             for number in range(lease.count):
                 await self.commit(photo_id(lease.volume, Sequence(lease.first + number)))
 
+    async def beat(self) -> None:
+        """A store's heartbeats, until cancelled."""
+        while True:
+            with contextlib.suppress(RoleUnavailable):
+                await self.client.register(HEALTH)
+            await asyncio.sleep(1)
+
     async def commit(self, photo: PhotoId) -> None:
         began = asyncio.get_running_loop().time()
         new = NewPhoto(
@@ -185,6 +193,7 @@ async def load(urls: list[str]) -> AsyncIterator[Load]:
 
     client._session.request = counted  # type: ignore[method-assign]
     made.writers = [asyncio.create_task(made.write(f"gateway {number}")) for number in range(WRITERS)]
+    made.writers.append(asyncio.create_task(made.beat()))
     try:
         yield made
     finally:

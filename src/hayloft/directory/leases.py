@@ -103,7 +103,7 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
 
     Raises:
         StorageFull: there is no writable volume and no store has room for a new one.
-        RoleUnavailable: there is no writable volume and no store is known.
+        RoleUnavailable: there is no writable volume and no store is known, or heard of any more.
     """
     writable = _writable(connection, policy, request)
     chosen = _choose(connection, request, writable)
@@ -136,7 +136,7 @@ def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest
         found, worse = _writable_now(connection, policy, request)
         whole = _with_replicas(connection, found, replicas)
     if not found and not worse:
-        raise _no_room(connection)
+        raise _no_room(connection, policy, request)
     return whole or found or worse
 
 
@@ -193,8 +193,13 @@ def _spaces(connection: Connection, policy: WritePolicy, request: LeaseRequest) 
         for row in connection.execute(_STORES)
         if row.free_bytes > policy.free_bytes_min
         and row.store not in request.avoid
-        and (policy.silence_ms_max is None or request.now_ms - row.seen_at_ms <= policy.silence_ms_max)
+        and _is_heard(row, policy, request)
     ]
+
+
+def _is_heard(store: Any, policy: WritePolicy, request: LeaseRequest) -> bool:
+    """Whether a store's last heartbeat is not too long ago."""
+    return policy.silence_ms_max is None or request.now_ms - store.seen_at_ms <= policy.silence_ms_max
 
 
 def _create(connection: Connection, policy: WritePolicy, spaces: list[_Space], now_ms: int) -> list[_Space]:
@@ -236,7 +241,12 @@ def _next_volume(connection: Connection) -> VolumeId:
     raise StorageFull("All volume numbers are used.")
 
 
-def _no_room(connection: Connection) -> StorageFull | RoleUnavailable:
-    if connection.execute(select(stores.c.store).limit(1)).first() is None:
+def _no_room(
+    connection: Connection, policy: WritePolicy, request: LeaseRequest
+) -> StorageFull | RoleUnavailable:
+    known = connection.execute(_STORES).all()
+    if not known:
         return RoleUnavailable("No store has registered with the directory yet.", retry_after_seconds=1)
+    if not any(_is_heard(row, policy, request) for row in known):
+        return RoleUnavailable("No store has been heard of lately.", retry_after_seconds=1)
     return StorageFull("No store has room for another volume.")

@@ -13,7 +13,7 @@ from hayloft.directory.heartbeats import Heartbeat, register
 from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease
 from hayloft.directory.migrations import upgrade_on
 from hayloft.directory.schema import volumes
-from hayloft.errors import StorageFull
+from hayloft.errors import RoleUnavailable, StorageFull
 from hayloft.limits import SEQUENCES_PER_VOLUME_MAX
 from hayloft.types import StoreHealth, StoreId
 
@@ -65,8 +65,11 @@ def test_silent_stores_get_no_new_volumes(connection):
     policy = WritePolicy(writable_max=1, silence_ms_max=1000)
     beat(connection, "s2", now_ms=5000)
     assert take(connection, "a", now_ms=5500, policy=policy).replicas == ("s2",)
+    # None of them is heard of any more, which is not to say that they are full.
+    with pytest.raises(RoleUnavailable):
+        take(connection, "a", now_ms=9000, policy=policy)
+    beat(connection, "s1", now_ms=9000, free_bytes=1)
     with pytest.raises(StorageFull):
-        connection.execute(update(volumes).values(withdrawn="by hand"))
         take(connection, "a", now_ms=9000, policy=policy)
 
 
