@@ -115,7 +115,8 @@ def hayloft_cluster(root: Path, *, pitchfork: bool = False) -> Iterator[Cluster]
                 cluster.wait_until_ready(name)
             cluster.start("gateway", "gateway", "--workers", "1", HAYLOFT_RENDITIONS__ENABLED="false")
             if pitchfork:
-                cluster.start("pitchfork", "pitchfork")
+                # As fast as it can: what it is held to by default leaves room for those who read.
+                cluster.start("pitchfork", "pitchfork", HAYLOFT_PITCHFORK__COPY_BYTES_PER_SECOND="0")
             cluster.wait_until_ready("gateway")
             yield cluster
             for name in reversed(names):

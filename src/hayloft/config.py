@@ -116,9 +116,9 @@ class PitchforkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    check_seconds: float = Field(default=5.0, gt=0)
+    check_seconds: float = Field(default=2.0, gt=0)
     """How often stores are checked, and failed replicas tried."""
-    failures_max: int = Field(default=3, gt=0)
+    failures_max: int = Field(default=4, gt=0)
     """Checks in a row that a store may leave unanswered before its volumes take no writes."""
     compare_seconds: float = Field(default=3600.0, gt=0)
     """How often all replicas of every volume are compared, and read again from the medium."""

@@ -31,6 +31,9 @@ from hayloft.pitchfork.watched import Watched
 from hayloft.roles import Directory, Store
 from hayloft.types import ReplicaState, StoreId, VolumeId
 
+COMPARISONS: Final = 60
+"""How often, in the time in which all volumes are to be compared, it is asked which are due."""
+
 COMPACT_SECONDS: Final = 60.0
 """How often volumes are looked at for compaction."""
 
@@ -73,7 +76,8 @@ class Pitchfork:
             group.create_task(self._every(settings.check_seconds, "check", self.check))
             mending = partial(self._begin_mending, group)
             group.create_task(self._every(settings.check_seconds, "mend", mending))
-            group.create_task(self._every(settings.check_seconds, "compare", self.compare))
+            comparing = max(settings.check_seconds, settings.compare_seconds / COMPARISONS)
+            group.create_task(self._every(comparing, "compare", self.compare))
             group.create_task(self._every(settings.check_seconds, "retry deletions", self._deletes.retry))
             group.create_task(self._every(settings.sweep_seconds, "sweep", self.sweep))
             group.create_task(self._every(COMPACT_SECONDS, "compact", self._compaction.compact))
