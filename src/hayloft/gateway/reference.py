@@ -41,11 +41,11 @@ HAYLOFT=http://127.0.0.1:8080
 curl -sf -F file=@rose.jpg $HAYLOFT/upload
 curl -sf -F file=@rose.jpg -F file=@lily.jpg $HAYLOFT/upload
 ID=$(curl -sf -H 'Content-Type: image/jpeg' --data-binary @rose.jpg "$HAYLOFT/upload?name=rose.jpg" |
-  sed -E 's/.*"photo_id": ?([0-9]+).*/\\1/')
+  sed -E 's/.*"photo_id":([0-9]+).*/\\1/')
 
 # Again after a lost answer, without making a second photo:
 curl -sf -H 'Idempotency-Key: order-17' -F file=@lily.jpg $HAYLOFT/upload
-curl -sf -H 'Idempotency-Key: order-17' -F file=@lily.jpg $HAYLOFT/upload | grep '"repeated": true'
+curl -sf -H 'Idempotency-Key: order-17' -F file=@lily.jpg $HAYLOFT/upload | grep '"repeated":true'
 
 # Read: the original, a part of it, a smaller size, what is known of it.
 curl -sf $HAYLOFT/photo/$ID -o original.jpg
