@@ -1,4 +1,4 @@
-"""A port that the processes of one server share, and that no other server gets meanwhile."""
+"""Ports that servers listen on: one that its workers share, and the address that leads to it."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def reserved_port(settings: ServiceSettings) -> Iterator[int]:
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
             "Give another one with --port."
         ) from error
+
+
+def url_at(host: str, port: int) -> str:
+    """The address at which what listens there is reached from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -18,7 +18,7 @@ from hayloft import limits
 from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
-from hayloft.assembly.ports import reserved_port
+from hayloft.assembly.ports import reserved_port, url_at
 from hayloft.assembly.supervisor import Child, Command, python, stop
 from hayloft.config import Settings
 from hayloft.errors import HayloftError, RoleUnavailable
@@ -105,20 +105,15 @@ async def _came_up(host: str, port: int, stopping: asyncio.Event) -> bool:
             if stopping.is_set():
                 return False
             try:
-                async with session.get(f"{_address(host, port)}/health"):
+                async with session.get(f"{url_at(host, port)}/health"):
                     return True
             except (aiohttp.ClientError, OSError):
                 await asyncio.sleep(0.05)
     raise RoleUnavailable("The server did not come up; its log says why.")
 
 
-def _address(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
 def _banner(settings: Settings, data: DataDirectory, port: int) -> str:
-    address = _address(settings.host, port)
+    address = url_at(settings.host, port)
     option = "" if address == "http://127.0.0.1:8080" else f" --url {address}"
     return (
         f"Hayloft is serving on {settings.public_url or address} with {settings.workers} worker(s).\n"

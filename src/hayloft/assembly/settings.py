@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
+from hayloft.assembly.ports import url_at
 from hayloft.config import (
     CacheSettings,
     GatewaySettings,
@@ -68,8 +69,7 @@ class MemberSettings(ClusterFileSettings):
         """Where the other roles reach this one."""
         if self.advertised_url:
             return self.advertised_url.rstrip("/")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return url_at(self.host, self.port)
 
     def key(self) -> bytes | None:
         """The secret, if there is one.
@@ -202,6 +202,8 @@ class ClusterSettings(ClusterFileSettings):
 
     data: Path = Path("hayloft-cluster")
     """Directory that holds everything the cluster keeps."""
+    host: str = "127.0.0.1"
+    """Address that the gateway listens on; the other roles are reached on this machine only."""
     port: int = Field(default=8080, ge=0, le=65_535)
     """Port of the gateway; the other roles have their usual ones."""
     free_ports: bool = False

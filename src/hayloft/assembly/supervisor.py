@@ -161,6 +161,7 @@ async def stop(children: Sequence[Child], *, seconds_max: float, now: asyncio.Ev
     """Let children finish; kill them when ``seconds_max`` have passed, or when ``now`` is set."""
     for child in children:
         child.signal(child.command.stop_signal)
+        child.signal(signal.SIGCONT)  # one that stands still would not even notice
     ended = asyncio.gather(*(child.ended() for child in children))
     impatience = asyncio.create_task(now.wait())
     either: set[asyncio.Future[Any]] = {ended, impatience}

@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,6 +25,7 @@ from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.machine import postgres, rabbitmq
 from hayloft.assembly.machine.home import ClusterHome
 from hayloft.assembly.machine.watching import Observation, Part, observe
+from hayloft.assembly.ports import url_at
 from hayloft.assembly.settings import ClusterSettings
 from hayloft.assembly.supervisor import Child, Command, python, stop
 from hayloft.assembly.topology import Instance, Surroundings, instances, told
@@ -33,6 +34,7 @@ from hayloft.wire.serving import free_port
 
 OBSERVE_SECONDS: Final = 1.0
 STORES_AT_FIRST: Final = 3
+INNER_HOST: Final = "127.0.0.1"
 BACKEND_STOP_SECONDS_MAX: Final = 30.0
 ROLE_STOP_SECONDS_MAX: Final = limits.SHUTDOWN_SECONDS_MAX + 10.0
 """What is in flight has its time, and then closing what is open."""
@@ -90,19 +92,17 @@ class Cluster:
     async def _start(self) -> None:
         members = self._members()
         for member in members:
-            _check_free(self._settings.host, member)
-        database_url, ready = await self._database()
+            _check_free(self._host_of(member), member)
         broker_url = self._broker()
-        await ready
+        database_url = await self._database()
         self._home.write_environment(
             {"HAYLOFT_DATABASE_URL": database_url, "HAYLOFT_BROKER_URL": broker_url}
         )
         around = Surroundings(
             members=members,
-            url_of=lambda member: f"http://{self._settings.host}:{member.port}",
+            url_of=lambda member: url_at(self._host_of(member), member.port),
             database_url=database_url,
             broker_url=broker_url,
-            host=self._settings.host,
         )
         for member in members:
             child = Child(self._command(member, around))
@@ -120,22 +120,27 @@ class Cluster:
             )
         usual = instances({"store": stores, "cache": settings.cache_count})
         if settings.free_ports:
-            return tuple(_at(member, free_port(settings.host)) for member in usual)
+            return tuple(_at(member, free_port(self._host_of(member))) for member in usual)
         return tuple(
             _at(member, settings.port) if member.role.command == "gateway" else member for member in usual
         )
 
-    async def _database(self) -> tuple[str, Any]:
-        """The database's address, and what to wait for until it answers."""
+    def _host_of(self, member: Instance) -> str:
+        """What a role listens on: only the gateway is anybody else's business."""
+        return self._settings.host if member.role.command == "gateway" else INNER_HOST
+
+    async def _database(self) -> str:
+        """The database's address, once it answers if it is the cluster's own."""
         given = self._settings.database_url
         if given is not None:
             self._use(postgres.NAME, given.get_secret_value())
-            return given.get_secret_value(), asyncio.sleep(0)
+            return given.get_secret_value()
         prepared = await asyncio.to_thread(
             postgres.prepare, self._home.postgres, output=self._home.log_of(postgres.NAME)
         )
         self._keep(prepared.command, str(prepared.sockets))
-        return prepared.url, postgres.until_ready(prepared)
+        await postgres.until_ready(prepared)
+        return prepared.url
 
     def _broker(self) -> str:
         given = self._settings.broker_url
@@ -176,7 +181,7 @@ class Cluster:
         child.start()
 
     def _command(self, member: Instance, around: Surroundings) -> Command:
-        environment = told(member, around)
+        environment = {**told(member, around), "HAYLOFT_HOST": self._host_of(member)}
         if "HAYLOFT_SECRET" not in os.environ:
             environment["HAYLOFT_SECRET_FILE"] = str(self._home.secret_file)
         environment["HAYLOFT_LOG_LEVEL"] = self._settings.log_level
