@@ -1,10 +1,9 @@
 """Repair: a store replaced by an empty one, until all its replicas are whole again, beside a plain copy.
 
 The pitchfork finds out by itself, copies the replicas from the other stores, verifies them and puts their
-volumes back. The time counts from the empty store's start until the directory knows of no failed replica,
-and the bytes are those of the volumes that were lost. The copy is ``cp`` of the same files on the same
-disk, synced. What the pitchfork takes to notice is part of its time; the collection is large enough for
-that not to be most of it.
+volumes back. The time counts from the first byte on the empty store until the directory knows of no failed
+replica, and the bytes are those of the volumes that were lost. What it takes to notice does not depend on
+how much was lost, and is told for itself. The copy is ``cp`` of the same files on the same disk, synced.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ PHOTOS = 6000
 PHOTOS_QUICK = 500
 PHOTO_BYTES = 64 * KIB
 SECONDS_MAX = 120.0
+COPIED_BYTES_MIN = 64 * KIB
 TARGET = Target(bound=0.3, side="at least")
 
 
@@ -46,7 +46,7 @@ def run(bench: Bench) -> PartResult:
         copying = _copy_seconds(root / lost / "volumes", work / "copy")
         bench.say(f"replacing {lost}, {len(kept)} photos, {size >> 20} MB, by an empty store")
         mine.empty_store(lost)
-        mending = _mending_seconds(mine, lost, size)
+        noticing, mending = _mending_seconds(mine, lost, size)
         wrong = faults.check(mine.gateway.url, kept[:: max(1, len(kept) // 500)])
     bench.remove(work)
     if wrong:
@@ -65,8 +65,15 @@ def run(bench: Bench) -> PartResult:
                 value=copying / mending,
                 unit="×",
                 rounds=(),
-                how=f"{size / 1e6:.0f} MB in {mending:.1f} s, noticing included, against {copying:.1f} s",
+                how=f"{size / 1e6:.0f} MB in {mending:.1f} s, against {copying:.1f} s",
                 target=TARGET,
+            ),
+            Verdict(
+                what="until a replaced store's first byte is back",
+                value=noticing,
+                unit="s",
+                rounds=(),
+                how="from the empty store's start",
             ),
         ),
     )
@@ -87,13 +94,19 @@ def _copy_seconds(source: Path, target: Path) -> float:
     return seconds
 
 
-def _mending_seconds(cluster: Cluster, store: str, size: int) -> float:
+def _mending_seconds(cluster: Cluster, store: str, size: int) -> tuple[float, float]:
+    """Seconds until the first byte, and from then on until all is whole."""
     started = time.monotonic()
+    noticed: float | None = None
     while time.monotonic() - started < SECONDS_MAX:
-        mended = _size_bytes(cluster.root / store / "volumes") >= 0.99 * size
-        if mended and not any(replica.failure for replica in _replicas(cluster)):
-            return time.monotonic() - started
-        time.sleep(0.2)
+        there = _size_bytes(cluster.root / store / "volumes")
+        # A new volume's log begins with a superblock; what is more has been copied.
+        if noticed is None and there > COPIED_BYTES_MIN:
+            noticed = time.monotonic()
+        mended = noticed is not None and there >= 0.99 * size
+        if noticed is not None and mended and not any(one.failure for one in _replicas(cluster)):
+            return noticed - started, time.monotonic() - noticed
+        time.sleep(0.1)
     failures = [one for one in _replicas(cluster) if one.failure]
     raise ContenderError(f"not mended in {SECONDS_MAX:.0f} s: {failures[:3]}")
 
