@@ -7,7 +7,7 @@ APT_TEST_PACKAGES := chromium curl e2fsprogs libmagic1 rabbitmq-server
 APT_BENCH_PACKAGES := fio nginx-light wrk
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format soak bench bench-cluster bench-gallery bench-renditions bench-similarity bench-vectors clean
+.PHONY: help serve cluster test check format soak bench bench-cluster bench-gallery bench-renditions bench-similarity bench-vectors clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -19,10 +19,19 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.test: pyproject.toml constraints.txt
 	@bin/install-venv "$(PYTHON)" "$(VENV)" "test,bench"
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.run $(VENV)/.cluster
 
 serve: $(VENV)/.run ## start Hayloft on http://127.0.0.1:8080, data under ./hayloft-data
 	@$(BIN)/hayloft serve $(ARGS)
+
+# Beside $(VENV)/.run, not instead of it: the extras are added.
+$(VENV)/.cluster: pyproject.toml constraints.txt
+	@bin/install-venv "$(PYTHON)" "$(VENV)" "cluster"
+	@touch $@ $(VENV)/.run
+
+cluster: $(VENV)/.cluster ## start a whole cluster on this machine, everything under ./hayloft-cluster
+	@bin/install-debian rabbitmq-server
+	@$(BIN)/hayloft cluster up $(ARGS)
 
 test: $(VENV)/.test ## install what the tests need and run all of them
 	@bin/install-debian $(APT_TEST_PACKAGES)

@@ -95,12 +95,18 @@ def status(data: ClusterFolder = DATA, as_json: Json = False) -> None:
     from hayloft.assembly.machine.watching import Part, observe
 
     home = ClusterHome(data)
-    state = home.read_state() if home.holder() is not None else None
-    if state is None:
+    if home.holder() is None:
         raise Complaint(
             f"No cluster runs in {data}.",
             advice="Start one with: hayloft cluster up",
             code=ExitCode.UNREACHABLE,
+        )
+    state = home.read_state()
+    if state is None:
+        raise Complaint(
+            f"The cluster in {data} is just starting, or stopping.",
+            advice="Ask again in a moment.",
+            code=ExitCode.PARTLY,
         )
     observations = asyncio.run(observe([Part.from_json(part) for part in state["parts"]]))
     if as_json:
