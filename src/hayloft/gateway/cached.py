@@ -26,8 +26,8 @@ from hayloft.types import AlternateKey, CacheMiss, NewNeedle, PhotoId, volume_of
 ANSWER_SECONDS_MAX: Final = 0.05
 """What a read may lose to a cache that does not answer."""
 
-FILLS_MAX: Final = 64
-"""Fills in flight; past it photos are not filled in, so that a slow cache holds no memory."""
+FILL_BYTES_MAX: Final = 64 * limits.MIB
+"""Fills in flight; past it photos are not filled in, so that a slow cache holds little memory."""
 
 PURGES_MAX: Final = 100_000
 """Incomplete purges remembered; past it the oldest is forgotten."""
@@ -73,7 +73,7 @@ class Cached:
         self._entry_seconds_max = entry_seconds_max
         self._answer_seconds_max = answer_seconds_max
         self._pause_seconds_min = pause_seconds
-        self._fills = 0
+        self._fill_bytes = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unpurged: dict[PhotoId, float] = {}
         self._purging: asyncio.Task[None] | None = None
@@ -89,9 +89,10 @@ class Cached:
 
     def fill(self, photo: PhotoId, key: AlternateKey, needle: StoredNeedle, miss: CacheMiss) -> None:
         """Have the cache keep what it missed and a store had, if it is to be kept."""
-        if miss.lease is None or self._fills >= FILLS_MAX or not self._admits(photo):
+        size = len(needle.data)
+        if miss.lease is None or self._fill_bytes + size > FILL_BYTES_MAX or not self._admits(photo):
             return
-        self._fills += 1
+        self._fill_bytes += size
         self._in_background(
             self._put(
                 NewNeedle(
@@ -145,7 +146,7 @@ class Cached:
         except Exception as error:
             _log.info("cache not filled", photo_id=needle.photo, error=repr(error))
         finally:
-            self._fills -= 1
+            self._fill_bytes -= len(needle.data)
 
     async def _forget(self, photo: PhotoId) -> bool:
         try:

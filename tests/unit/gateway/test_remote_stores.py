@@ -212,3 +212,11 @@ async def test_a_photo_known_by_another_key_is_found(remote):
     remote.proxies[StoreId("s1")].fault = Fault.DROP
     assert await remote.read(f"/photo/{photo}") == picture(1)
     assert (photo, AlternateKey.THUMB) in remote.stores[StoreId("s0")]._needles
+
+
+async def test_a_store_that_hangs_does_not_make_the_gateway_look_as_if_it_did(remote):
+    await remote.upload(picture(1))
+    remote.proxies[StoreId("s1")].fault = Fault.DROP
+    assert (await remote.request("GET", "/ready")).json()["status"] == "ready"
+    told = (await remote.request("GET", "/stats")).json()
+    assert {store["store_id"] for store in told["stores"]} == {"s0", "s2"}

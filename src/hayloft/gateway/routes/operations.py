@@ -13,10 +13,11 @@ from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.metrics import CONTENT_TYPE
 from hayloft.gateway.schema import Health, Ready, SimilarityState, Statistics
+from hayloft.roles import Store
 from hayloft.types import DirectoryStatistics, SimilarityStatus, StoreHealth
 
 HEALTH_SECONDS_MAX = 1.0
-"""How long the similarity role may take before health is told without it."""
+"""How long another role may take to say how it is before it is left out."""
 
 _log = structlog.get_logger(__name__)
 
@@ -80,12 +81,18 @@ async def _similarity_status(gateway: Gateway) -> SimilarityStatus | None:
 async def _healthy_stores(gateway: Gateway) -> list[StoreHealth]:
     """The accounts of the stores that give one."""
     answers = await asyncio.gather(
-        *(store.health() for store in gateway.stores.values()), return_exceptions=True
+        *(_health(store) for store in gateway.stores.values()), return_exceptions=True
     )
     for answer in answers:
         if isinstance(answer, BaseException):
             _log.warning("store does not answer", error=repr(answer))
     return [answer for answer in answers if isinstance(answer, StoreHealth)]
+
+
+async def _health(store: Store) -> StoreHealth:
+    """A store's account of itself; one that hangs must not make the gateway look as if it did."""
+    async with asyncio.timeout(HEALTH_SECONDS_MAX):
+        return await store.health()
 
 
 async def _totals(gateway: Gateway) -> DirectoryStatistics | None:
