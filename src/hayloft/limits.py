@@ -46,8 +46,8 @@ NAME_BYTES_MAX: Final = 1024
 FREE_SPACE_RESERVE_BYTES: Final = 256 * MIB
 """Free space below which a store refuses appends, so that deletes and the directory still work."""
 
-TRANSFER_BYTES: Final = 8 * MIB
-"""Records that are copied between replicas at once: one write and one sync at the receiver."""
+TRANSFER_BYTES: Final = 4 * MIB
+"""Records that are copied between replicas in one request."""
 
 TRANSFER_BYTES_MAX: Final = 80 * MIB
 """What a store takes at once: the largest photo in its record, which cannot be divided."""

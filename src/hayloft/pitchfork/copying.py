@@ -24,8 +24,9 @@ TOMBSTONE_BYTES: Final = 64
 """What a tombstone counts for, about."""
 
 
-LANES: Final = 3
-"""Batches under way at the same time: one read, one sent, one written."""
+LANES: Final = 8
+"""Batches under way at the same time: one is read, one sent, and the others wait for the receiver's disk,
+whose next write and sync they share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
