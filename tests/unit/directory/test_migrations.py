@@ -110,3 +110,34 @@ def test_the_durability_that_is_promised_is_switched_on(path):
         }
     engine.dispose()
     assert settings == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 30_000}
+
+
+def test_reasons_become_facts_that_can_be_taken_back_one_by_one(path):
+    """Revision 0003: one flag and one sentence for each volume were all there was."""
+    url = f"sqlite:///{path}"
+    engine = sqlite_engine(parse_url(url), begin="BEGIN IMMEDIATE")
+    reasons = {1: "", 2: "full", 3: "taken out of the writable set", 4: "s: broken", 5: "sealed"}
+    with engine.begin() as connection:
+        upgrade_on(connection, "0002")
+        for volume, reason in reasons.items():
+            connection.exec_driver_sql(
+                "INSERT INTO volumes (volume, next_sequence, writable, sealed, reason, created_at_ms) "
+                "VALUES (?, 7, ?, ?, ?, 0)",
+                (volume, volume == 1, volume == 5, reason),
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO placements (volume, store, size_bytes, needles, failure) "
+                "VALUES (?, 's', 1, 1, ?)",
+                (volume, "broken" if volume == 4 else None),
+            )
+    engine.dispose()
+    upgrade(url)
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT volume, sealed, full, withdrawn FROM volumes ORDER BY volume")
+        assert found.fetchall() == [
+            (1, 0, 0, None),
+            (2, 0, 1, None),
+            (3, 0, 0, "taken out of the writable set"),
+            (4, 0, 0, None),
+            (5, 1, 0, None),
+        ]
