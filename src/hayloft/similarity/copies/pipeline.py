@@ -228,14 +228,14 @@ def _in_same_part(a: Copy, b: Copy) -> bool:
 
 
 def _other_shots(a: Copy, b: Copy, others: Mapping[int, Description]) -> bool:
-    """Whether two photos can be laid on each other and are then not the same, but for how they are cut."""
+    """Whether two photos found in the same part of a query are not the same, but for how they are cut."""
     first, second = a.alignment.guise, b.alignment.guise
     guise = Guise(mirrored=first.mirrored != second.mirrored, negative=first.negative != second.negative)
     alignment = geometry.align(others[a.photo], others[b.photo], guise)
     if alignment is None:
-        return False
+        return True
     proof = agreement.compare(others[a.photo], others[b.photo], alignment)
-    return proof is not None and not replace(proof, continues=0.0).proved
+    return proof is None or not replace(proof, continues=0.0).proved
 
 
 def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:
