@@ -21,6 +21,7 @@ import json
 import re
 import secrets
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -44,8 +45,9 @@ class ClusterHome(LockedDirectory):
         self.caches = self.path / "caches"
         self.similarity = self.path / "similarity"
         self.logs = self.path / "logs"
-        self.state_file = self.path / "run" / "state.json"
-        self.environment_file = self.path / "run" / "environment"
+        self.run = self.path / "run"
+        self.state_file = self.run / "state.json"
+        self.environment_file = self.run / "environment"
 
     def prepare(self) -> None:
         """Make what is missing. Call it with the lock held.
@@ -55,7 +57,8 @@ class ClusterHome(LockedDirectory):
             Conflict: it belongs to something else.
         """
         self.check_format()
-        for folder in (self.stores, self.caches, self.logs, self.state_file.parent):
+        shutil.rmtree(self.run, ignore_errors=True)
+        for folder in (self.stores, self.caches, self.logs, self.run):
             folder.mkdir(mode=_PRIVATE, exist_ok=True)
         if not self.secret_file.exists():
             write_durably(self.secret_file, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")

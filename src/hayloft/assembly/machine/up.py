@@ -184,6 +184,7 @@ class Cluster:
         environment = {**told(member, around), "HAYLOFT_HOST": self._host_of(member)}
         if "HAYLOFT_SECRET" not in os.environ:
             environment["HAYLOFT_SECRET_FILE"] = str(self._home.secret_file)
+        environment["TMPDIR"] = str(self._home.run)  # cleared at the next start, however this one ends
         environment["HAYLOFT_LOG_LEVEL"] = self._settings.log_level
         environment["HAYLOFT_WORKERS"] = str(self._settings.workers)
         if (folder := self._folder(member)) is not None:
