@@ -66,6 +66,15 @@ def test_a_model_that_is_wrong_leaves_nothing(library: ModelLibrary) -> None:
     assert list(library.folder.iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_cleared_away(library: ModelLibrary) -> None:
+    left = library.folder / ".draft-colours.4194305"  # past the largest process id
+    left.mkdir(parents=True)
+    (left / "colours.onnx").write_bytes(b"half")
+    assert library.models() == []
+    library.add("colours", put("colours"))
+    assert [path.name for path in library.folder.iterdir()] == ["colours"]
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "builtin", "none", "onnx", ".hidden", "x" * 65])
 def test_names_that_are_none(library: ModelLibrary, name: str) -> None:
     with pytest.raises(InvalidRequest):

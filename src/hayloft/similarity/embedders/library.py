@@ -135,6 +135,7 @@ class ModelLibrary:
 
     @contextmanager
     def _draft(self, name: str) -> Iterator[Path]:
+        self._clear_away()
         draft = self.folder / f"{_DRAFT}{name}.{os.getpid()}"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -143,6 +144,12 @@ class ModelLibrary:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(draft)
+
+    def _clear_away(self) -> None:
+        """Delete what processes left behind that were killed half way."""
+        for draft in self.folder.glob(f"{_DRAFT}*.*"):
+            if draft.is_dir() and not Path("/proc", draft.name.rpartition(".")[2]).exists():
+                shutil.rmtree(draft, ignore_errors=True)
 
     def _file(self, name: str) -> Path:
         return self.folder / name / f"{name}.onnx"
