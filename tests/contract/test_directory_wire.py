@@ -16,7 +16,8 @@ from hayloft.directory.leadership import Leadership
 from hayloft.directory.leases import WritePolicy
 from hayloft.directory.local import LocalDirectory
 from hayloft.directory.migrations import upgrade
-from hayloft.directory.server import Mode, directory_application
+from hayloft.directory.server import directory_application
+from hayloft.directory.standing import Mode
 from hayloft.types import StoreHealth, StoreId
 from hayloft.wire.serving import AppServer, free_port
 

@@ -8,222 +8,48 @@ come in batches, each with its own answer, so that one round trip serves many up
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import FastAPI, Path, Query
 
 from hayloft import limits
 from hayloft.directory import wire
-from hayloft.directory.failover import is_read
+from hayloft.directory.bodies import (
+    AllocateBody,
+    CommitBody,
+    DetailsBody,
+    EventBody,
+    FailureBody,
+    HeartbeatBody,
+    KnownBody,
+    LeaseBody,
+    Name,
+    ParkBody,
+    PhotoBody,
+    PhotosBody,
+    Position,
+    PositionBody,
+    ReplacementBody,
+    ReplicaBody,
+    RetryBody,
+    WritableBody,
+)
+from hayloft.directory.standing import Mode, Redirecting, Standing, add_redirection
 from hayloft.directory.waiting import WAIT_SECONDS_MAX
 from hayloft.errors import HayloftError, InternalError, NotPrimary
 from hayloft.roles import Directory
 from hayloft.types import (
     PHOTO_ID_BITS,
-    EventKind,
-    NewPhoto,
     PhotoId,
     PhotoQuery,
     PhotoStatus,
     Sequence,
-    StoreHealth,
     StoreId,
 )
-from hayloft.wire.asgi import (
-    REQUEST_ID,
-    App,
-    Lifespan,
-    Receive,
-    Scope,
-    Send,
-    application,
-    request_id_of,
-    request_id_variable,
-    send_response,
-)
+from hayloft.wire.asgi import App, Lifespan, application, request_id_variable
 from hayloft.wire.details import details_to_json
-from hayloft.wire.errors import to_body, to_headers
 
-PhotoNumber = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
-Size = Annotated[int, Field(ge=0, lt=1 << PHOTO_ID_BITS)]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Position = Annotated[int, Field(ge=0, lt=1 << 63)]
 PHOTO_PATH: Final = Path(ge=0, lt=1 << PHOTO_ID_BITS)
-
-_REDIRECT: Final = 307
-
-
-class Standing(Protocol):
-    """Which of the directories on one database this is, at the moment it is asked."""
-
-    @property
-    def primary(self) -> bool:
-        """Whether it takes writes."""
-        ...
-
-    @property
-    def primary_url(self) -> str:
-        """Where the one is that does; empty if that is not known."""
-        ...
-
-    @property
-    def url(self) -> str:
-        """Where this one is."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mode:
-    """A ``Standing`` that never changes."""
-
-    primary: bool = True
-    primary_url: str = ""
-    url: str = ""
-
-
-class AllocateBody(BaseModel):
-    """A photo to be allocated."""
-
-    size: Size
-    alt_key: str = "orig"
-
-
-class PhotoBody(BaseModel):
-    """A photo by its id."""
-
-    photo_id: PhotoNumber
-
-
-class LeaseBody(BaseModel):
-    """Who wants how many ids."""
-
-    holder: Name
-    count: int = Field(gt=0, le=limits.LEASE_COUNT_MAX)
-    avoid: list[Name] = Field(default=[], max_length=limits.LEASE_AVOID_MAX)
-
-
-class NewPhotoBody(BaseModel):
-    """A durable photo to be committed."""
-
-    photo_id: PhotoNumber
-    cookie: str
-    size: Size
-    sha256: str = ""
-    media_type: str
-    width: int = Field(default=0, ge=0, lt=1 << 31)
-    height: int = Field(default=0, ge=0, lt=1 << 31)
-    name: str = ""
-    alt_key: str = "orig"
-    created_at_ms: Size = 0
-    idempotency_key: str | None = None
-
-    def value(self) -> NewPhoto:
-        """The same, in our types."""
-        return NewPhoto(
-            photo=PhotoId(self.photo_id),
-            cookie=wire.cookie_from(self.cookie),
-            size=self.size,
-            sha256=wire.digest_from(self.sha256),
-            media_type=self.media_type,
-            width=self.width,
-            height=self.height,
-            name=self.name,
-            alternate_key=wire.alternate_key_from(self.alt_key),
-            created_at_ms=self.created_at_ms,
-            idempotency_key=self.idempotency_key,
-        )
-
-
-class CommitBody(BaseModel):
-    """Photos to be committed."""
-
-    photos: list[NewPhotoBody] = Field(max_length=limits.COMMIT_BATCH_PHOTOS_MAX)
-
-
-class KnownBody(BaseModel):
-    """Digests to look for."""
-
-    sha256: list[str] = Field(max_length=limits.PAGE_PHOTOS_MAX)
-
-
-class DetailsBody(BaseModel):
-    """What a photo's file says about it."""
-
-    photo_id: PhotoNumber
-    details: dict[str, Any]
-
-
-class PhotosBody(BaseModel):
-    """Photos by their ids."""
-
-    photo_ids: list[PhotoNumber] = Field(max_length=limits.PAGE_PHOTOS_MAX)
-
-
-class HeartbeatBody(BaseModel):
-    """A store's account of itself, and where it is."""
-
-    health: StoreHealth
-    url: str | None = None
-    zone: Name | None = None
-
-
-class WritableBody(BaseModel):
-    """Whether a volume takes writes."""
-
-    logical_volume: str
-    writable: bool
-
-
-class FailureBody(BaseModel):
-    """A replica that failed."""
-
-    logical_volume: str
-    store: Name
-    reason: str = Field(max_length=4096)
-
-
-class ReplicaBody(BaseModel):
-    """A replica of a volume."""
-
-    logical_volume: str
-    store: Name
-
-
-class ReplacementBody(BaseModel):
-    """A replica that is to be made; instead of another one if that is named."""
-
-    logical_volume: str
-    old: Name | None = None
-    new: Name
-
-
-class EventBody(BaseModel):
-    """An event to be appended."""
-
-    kind: EventKind
-    photo_id: PhotoNumber
-    payload: dict[str, Any] = Field(default_factory=dict)
-
-
-class PositionBody(BaseModel):
-    """How far a consumer has got."""
-
-    position: Position
-
-
-class ParkBody(BaseModel):
-    """An event that a consumer cannot deal with."""
-
-    event: dict[str, Any]
-    reason: str = Field(max_length=65_536)
-
-
-class RetryBody(BaseModel):
-    """Which parked event to deliver again; all of them if none is named."""
-
-    position: Position | None = None
 
 
 def directory_application(
@@ -243,55 +69,8 @@ def directory_application(
     _add_replicas(app, directory)
     _add_events(app, directory)
     _add_consumers(app, directory)
-    _add_redirection(app, mode)
-    return _Redirecting(app, mode)
-
-
-class _Redirecting:
-    """Passes reads on, and writes if this is the primary or nobody knows a better one."""
-
-    def __init__(self, app: App, mode: Standing) -> None:
-        self._app = app
-        self._mode = mode
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        elsewhere = None
-        if scope["type"] == "http" and not self._mode.primary and _is_write(scope):
-            elsewhere = _address_at(self._mode.primary_url, self._mode.url, scope)
-        if elsewhere is None:
-            await self._app(scope, receive, send)
-        else:
-            headers = [("location", elsewhere), (REQUEST_ID, request_id_of(scope))]
-            await send_response(send, _REDIRECT, b"", headers)
-
-
-def _add_redirection(app: FastAPI, mode: Standing) -> None:
-    """A write that found inside its transaction that this is not the primary goes to the one that is."""
-
-    async def redirect(request: Request, error: Exception) -> Response:
-        assert isinstance(error, NotPrimary)
-        primary_url = str(error.details.get("primary_directory") or "")
-        elsewhere = _address_at(primary_url, mode.url, request.scope)
-        if elsewhere is not None:
-            return Response(status_code=_REDIRECT, headers={"location": elsewhere})
-        body = to_body(error, request_id_variable.get())
-        return Response(body, error.status, dict(to_headers(error)), "application/json")
-
-    app.add_exception_handler(NotPrimary, redirect)
-
-
-def _address_at(primary_url: str, own_url: str, scope: Scope) -> str | None:
-    """The same address at the primary; None if that is not known to be another."""
-    if not primary_url or primary_url.rstrip("/") == own_url.rstrip("/"):
-        return None
-    query = scope["query_string"].decode("latin-1")
-    path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-    return primary_url.rstrip("/") + path + (f"?{query}" if query else "")
-
-
-def _is_write(scope: Scope) -> bool:
-    return not is_read(scope["method"], scope["path"])
+    add_redirection(app, mode)
+    return Redirecting(app, mode)
 
 
 def _add_health(app: FastAPI, version: str, mode: Standing) -> None:
