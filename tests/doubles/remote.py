@@ -12,7 +12,7 @@ from typing import Any
 from doubles.proxy import Proxy
 from hayloft.cache.client import CacheClient
 from hayloft.cache.local import LocalCache
-from hayloft.cache.ring import CacheRing
+from hayloft.cache.ring import ANSWER_SECONDS_MAX, CacheRing
 from hayloft.cache.server import cache_application
 from hayloft.config import CacheSettings, Settings
 from hayloft.gateway import routes
@@ -73,9 +73,12 @@ class Remote:
 
 @asynccontextmanager
 async def remote_gateway(
-    *, stores: int = 3, caches: int = 0, admission: Admission = Admission.ALL
+    *, stores: int = 3, caches: int = 0, admission: Admission = Admission.ALL, patient: bool = True
 ) -> AsyncIterator[Remote]:
-    """The gateway, served, over memory stores and real caches, served too."""
+    """The gateway, served, over memory stores and real caches, served too.
+
+    A ``patient`` one waits for its caches however slow the machine is.
+    """
     async with AsyncExitStack() as stack:
         held = {StoreId(f"s{number}"): MemoryStore(StoreId(f"s{number}")) for number in range(stores)}
         directory = MemoryDirectory(replicas=stores)
@@ -95,7 +98,13 @@ async def remote_gateway(
             cache_proxies[name] = await stack.enter_async_context(Proxy(server.url))
         ring = None
         if caches:
-            ring = CacheRing({name: CacheClient(proxy.url) for name, proxy in cache_proxies.items()})
+            ring = CacheRing(
+                {
+                    name: CacheClient(proxy.url, patience=PATIENCE if patient else None)
+                    for name, proxy in cache_proxies.items()
+                },
+                answer_seconds_max=SECONDS_MAX if patient else ANSWER_SECONDS_MAX,
+            )
             stack.push_async_callback(ring.close)
         gateway = Gateway(
             directory=directory,
@@ -107,6 +116,8 @@ async def remote_gateway(
             cache=ring,
             admission=admission,
         )
+        if gateway.cached is not None and patient:
+            gateway.cached._answer_seconds_max = SECONDS_MAX
         stack.push_async_callback(gateway.close)
         front = Front(gateway, routes.application(gateway))
         server = await stack.enter_async_context(AppServer(front, protocol=photo_protocol(front)))
