@@ -1,7 +1,7 @@
 """Every number of the copy pipeline, in one place, each with the measurement that chose it.
 
-``make bench-similarity ARGS=tune`` prints what the proof says of copies and of shots in the half of the photos
-that the reported figures do not use. Changing one changes what is linked: raise the version in
+``make bench-similarity ARGS=tune`` prints what the proof says of copies and of shots in the half of the
+photos that the reported figures do not use. Changing one changes what is linked: raise the version in
 ``pipeline.METHOD``.
 """
 
@@ -142,8 +142,8 @@ which a displacement counts in full; drift up to which a plane is merely not fit
 PARALLAX_LOSS_PIXELS: Final = 0.05
 """Drift beyond that at which it is another shot.
 
-The benchmark's ``tune`` prints copies and shots at this bound and at others. The shots that need it most are
-few: it was chosen on the fifty pairs of shots that agreed best at a glance among all photos, of both halves.
+The benchmark's ``tune`` prints copies and shots at this bound and at others. The shots that need it most
+are few: it was chosen on the fifty pairs that agreed best at a glance among all photos, of both halves.
 """
 
 SAME_PART_SHARE_MIN: Final = 0.5
