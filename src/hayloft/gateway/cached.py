@@ -10,7 +10,7 @@ the cache by this gateway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from typing import Any, Final
 
@@ -52,6 +52,10 @@ class Admission(StrEnum):
     NONE = "none"
 
 
+IsActive = Callable[[PhotoId], Awaitable[bool]]
+"""Whether the directory has a photo, and not as a deleted one."""
+
+
 class Cached:
     """One gateway's view of the cache."""
 
@@ -60,6 +64,7 @@ class Cached:
         cache: Cache,
         *,
         placements: Placements,
+        is_active: IsActive,
         clock: Clock,
         admission: Admission = Admission.WRITABLE,
         entry_seconds_max: float = limits.CACHE_TTL_SECONDS,
@@ -68,6 +73,7 @@ class Cached:
     ) -> None:
         self._cache = cache
         self._placements = placements
+        self._is_active = is_active
         self._clock = clock
         self._admission = admission
         self._entry_seconds_max = entry_seconds_max
@@ -142,7 +148,10 @@ class Cached:
 
     async def _put(self, needle: NewNeedle, lease: str) -> None:
         try:
-            await self._cache.put(needle, lease=lease)
+            # A replica that a deletion has not reached yet still gives the photo. The directory is asked
+            # after the lease was given: what is deleted later makes the lease void.
+            if await self._is_active(needle.photo):
+                await self._cache.put(needle, lease=lease)
         except Exception as error:
             _log.info("cache not filled", photo_id=needle.photo, error=repr(error))
         finally:

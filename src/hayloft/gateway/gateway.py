@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from hayloft.clock import Clock, SystemClock
 from hayloft.config import GatewaySettings
@@ -29,7 +30,7 @@ from hayloft.gateway.standing import Standings
 from hayloft.gateway.storing import Storing
 from hayloft.gateway.upload import Uploads
 from hayloft.roles import Cache, Directory, Renditions, Similarity, Store
-from hayloft.types import StoreId
+from hayloft.types import PhotoId, PhotoStatus, StoreId
 
 PublicView = Callable[[bytes | memoryview], bytes]
 """An original's bytes as they are shown to those who need no key; never longer or shorter."""
@@ -68,7 +69,13 @@ class Gateway:
         self.standings = Standings(clock)
         self.cached = None
         if cache is not None and admission is not Admission.NONE:
-            self.cached = Cached(cache, placements=self.placements, clock=clock, admission=admission)
+            self.cached = Cached(
+                cache,
+                placements=self.placements,
+                is_active=partial(_is_active, directory),
+                clock=clock,
+                admission=admission,
+            )
         tags = EntityTags(secret if public_view is None else _other_secret(secret))
         self.reads = Reads(
             directory=directory,
@@ -141,6 +148,10 @@ class Gateway:
                 self.metrics.flush()
         finally:
             self.metrics.flush()
+
+
+async def _is_active(directory: Directory, photo: PhotoId) -> bool:
+    return (await directory.photo(photo)).status is PhotoStatus.ACTIVE
 
 
 def _other_secret(secret: bytes) -> bytes:

@@ -147,6 +147,13 @@ class Clock(SystemClock):
         return self.now
 
 
+DELETED = PhotoId(77)
+
+
+async def is_active(photo: PhotoId) -> bool:
+    return photo != DELETED
+
+
 @pytest.fixture
 async def stubborn():
     clock = Clock()
@@ -154,6 +161,7 @@ async def stubborn():
     front = Cached(
         cache,
         placements=Placements(MemoryDirectory(), clock),
+        is_active=is_active,
         clock=clock,
         admission=Admission.ALL,
         entry_seconds_max=60.0,
@@ -202,6 +210,17 @@ async def test_a_fill_that_a_deletion_overtook_is_refused(stubborn):
     front.fill(PhotoId(1), AlternateKey.ORIG, needle(PhotoId(1)), miss)
     await asyncio.gather(*front._tasks)
     assert await cache.size(PhotoId(1)) is None
+
+
+async def test_what_only_a_late_replica_still_has_is_not_filled(stubborn):
+    cache, front, _clock = stubborn
+    for photo in (DELETED, PhotoId(1)):
+        miss = await front.get(photo, AlternateKey.ORIG)
+        assert isinstance(miss, CacheMiss)
+        front.fill(photo, AlternateKey.ORIG, needle(photo), miss)
+    await asyncio.gather(*front._tasks)
+    assert await cache.size(DELETED) is None
+    assert await cache.size(PhotoId(1)) is not None
 
 
 async def test_how_far_purges_are_done_is_remembered(stubborn):
