@@ -35,6 +35,7 @@ class Scene:
     """How long a part stands still, or is cut off."""
     small_disk: Path | None = None
     proxy: Proxy | None = None
+    own_store: OwnStore | None = None
     said: list[str] = field(default_factory=list)
 
     def tell(self, what: str) -> None:
@@ -100,7 +101,7 @@ def postgres_killed(scene: Scene) -> None:
 def disk_full(scene: Scene) -> None:
     """Something else fills a store's disk, and makes room again."""
     if scene.small_disk is None:
-        scene.tell("no disk to fill: mounting takes root")
+        _all_reserved(scene)
         return
     filler = scene.small_disk / "filler"
     try:
@@ -111,6 +112,15 @@ def disk_full(scene: Scene) -> None:
         scene.rest()
     finally:
         filler.unlink(missing_ok=True)
+    scene.cluster.until_ready()
+
+
+def _all_reserved(scene: Scene) -> None:
+    """Where no disk may be mounted: a store that leaves more space free than there is."""
+    assert scene.own_store is not None
+    scene.own_store.restart(HAYLOFT_VOLUME__FREE_SPACE_RESERVE_BYTES=str(1 << 60))
+    scene.rest()
+    scene.own_store.restart()
     scene.cluster.until_ready()
 
 
@@ -170,12 +180,30 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
 
 
-def store_behind_proxy(cluster: RunningCluster, data: Path) -> Proxy:
+class OwnStore:
     """One more store, which all others reach through a proxy."""
-    port = free_port()
-    proxy = Proxy(free_port(), port).start()
-    cluster.run_store("s4", data, port=port, advertised_url=proxy.url)
-    return proxy
+
+    def __init__(self, cluster: RunningCluster, data: Path) -> None:
+        self._cluster, self._data, self._port = cluster, data, free_port()
+        self.proxy = Proxy(free_port(), self._port).start()
+        self._process = self._start()
+
+    def restart(self, **settings: str) -> None:
+        """Stop it in an orderly way, and start it with other settings."""
+        self._process.terminate()
+        self._process.wait(60)
+        self._process = self._start(**settings)
+
+    def _start(self, **settings: str) -> subprocess.Popen[bytes]:
+        return self._cluster.run_store(
+            "s4", self._data, port=self._port, advertised_url=self.proxy.url, **settings
+        )
+
+
+def add_store(scene: Scene, data: Path) -> None:
+    """Have one more store join."""
+    scene.own_store = OwnStore(scene.cluster, data)
+    scene.proxy = scene.own_store.proxy
 
 
 def _named(fault: Fault, name: str) -> Fault:

@@ -86,7 +86,7 @@ class RunningCluster:
                 self.process.wait()
 
     def run_store(
-        self, name: str, data: Path, *, port: int, advertised_url: str
+        self, name: str, data: Path, *, port: int, advertised_url: str, **settings: str
     ) -> subprocess.Popen[bytes]:
         """One more store, started by its own command."""
         environment = self._environment | {
@@ -96,6 +96,7 @@ class RunningCluster:
             "HAYLOFT_ADVERTISED_URL": advertised_url,
             "HAYLOFT_DIRECTORIES": json.dumps(self.directories),
             "HAYLOFT_SECRET_FILE": str(self.home.secret_file),
+            **settings,
         }
         with (self.home.path.parent / f"{name}.log").open("ab") as output:
             store = subprocess.Popen(

@@ -41,7 +41,7 @@ def main() -> int:
     soak = Soak(scene, options.minutes, Rates(uploads=options.uploads))
     try:
         cluster.start()
-        scene.proxy = faults.store_behind_proxy(cluster, folder / "s4")
+        faults.add_store(scene, folder / "s4")
         right = soak.run(options.seed)
     except AssertionError as failure:
         say(f"WRONG: {failure}")

@@ -45,7 +45,7 @@ def scene() -> Iterator[Scene]:
     scene = Scene(cluster, random.Random(SEED), pause_seconds=3.0, small_disk=small_disk)
     try:
         cluster.start()
-        scene.proxy = faults.store_behind_proxy(cluster, data.parent / "s4")
+        faults.add_store(scene, data.parent / "s4")
         yield scene
     finally:
         cluster.close()
