@@ -85,7 +85,7 @@ def test_a_file_cut_off_is_told_as_such(kind, share):
         assert caught.type is Truncated
 
 
-@pytest.mark.parametrize("kind", set(KINDS) - {"TIFF"})
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"TIFF"}))
 def test_bytes_after_a_whole_image_are_tolerated(kind):
     """Cameras and phones append films, previews, makers' notes."""
     for trailer in (b"\0", b"\0" * 3000, b"....ftypmp42 a film" * 50, b"\xff\xd8\xff"):
