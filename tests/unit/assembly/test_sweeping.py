@@ -24,13 +24,13 @@ from hayloft.types import (
 )
 
 GRACE_SECONDS = 100.0
-NOW_MS = SystemClock().now_ms()
 
 
 class Clock:
     """Time that stands still unless moved."""
 
-    ms = NOW_MS
+    def __init__(self) -> None:
+        self.ms = SystemClock().now_ms()
 
     def now_ms(self) -> int:
         return self.ms
@@ -49,7 +49,7 @@ async def store(opened: embedded.Roles, *, commit: bool) -> PhotoId:
             cookie=Cookie(1),
             data=b"bytes",
             alternate_key=key,
-            metadata=NeedleMetadata(created_at_ms=NOW_MS),
+            metadata=NeedleMetadata(created_at_ms=SystemClock().now_ms()),
         )
         await one.append(lease.volume, needle)
     if commit:
@@ -62,7 +62,7 @@ async def store(opened: embedded.Roles, *, commit: bool) -> PhotoId:
                 media_type="image/jpeg",
                 width=1,
                 height=1,
-                created_at_ms=NOW_MS,
+                created_at_ms=SystemClock().now_ms(),
             )
         )
     return photo
