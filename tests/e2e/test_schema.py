@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 EXAMPLES = 15
 """For each operation."""
 
-MAY_BE_UNAVAILABLE = 503
-"""Where linking or renditions are turned off."""
+MAY_BE_UNAVAILABLE = {503, 501}
+"""Where linking or renditions are turned off, or no model knows words."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_nothing_that_is_sent_makes_the_server_fail(operations):
         @given(case=strategy)
         def send(case):
             reply = case.call()
-            assert reply.status_code < 500 or reply.status_code == MAY_BE_UNAVAILABLE, (
+            assert reply.status_code < 500 or reply.status_code in MAY_BE_UNAVAILABLE, (
                 case.as_curl_command()
             )
             assert reply.headers["x-request-id"]
