@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from measure import cluster, contenders, faults, load, machine, repair, report
 from measure.bench import Bench, rate
 from measure.collection import Collection, target_list
 from measure.contenders import ContenderError
-from measure.load import LoadError, Reads, Writes
+from measure.load import LoadError, Reads, Sample, Writes
 from measure.photos import KIB, template
 from measure.result import (
     PartResult,
@@ -74,29 +74,21 @@ def reads(bench: Bench) -> PartResult:
             one.name: partial(load.run, one.url, one.pid, seconds=bench.seconds, reads=source)
             for one, source in sources.items()
         }
-        for run in runs.values():
-            run(seconds=1)
-        samples = interleave(runs, rounds=bench.rounds, progress=bench.say)
+        samples = _warm_samples(bench, runs)
     what = "proxied reads, 64 KB"
     rates = {name: [sample.requests_per_second for sample in some] for name, some in samples.items()}
     bench.remove(work)
+    against_proxy = ratio_verdict(
+        f"{what} / bare aiohttp proxy",
+        ratios(rates["hayloft cluster"], rates["bare proxy"]),
+        how="one gateway worker, three stores, signed and verified; 32 connections, requests/s",
+        target=Target(bound=0.6, side="at least"),
+    )
     return PartResult(
         part="reads",
         title="Proxied reads",
         measurements=tuple(rate(what, name, some) for name, some in samples.items()),
-        verdicts=(
-            ratio_verdict(
-                f"{what} / bare aiohttp proxy",
-                ratios(rates["hayloft cluster"], rates["bare proxy"]),
-                how="one gateway worker, three stores, signed and verified; 32 connections, requests/s",
-                target=Target(bound=0.6, side="at least"),
-            ),
-            ratio_verdict(
-                f"{what} / written plainly",
-                ratios(rates["hayloft cluster"], rates["written plainly"]),
-                how="the same topology, 32 connections, requests/s",
-            ),
-        ),
+        verdicts=(against_proxy, _against_plain(what, rates)),
     )
 
 
@@ -112,29 +104,36 @@ def uploads(bench: Bench) -> PartResult:
             one.name: partial(load.run, one.url, one.pid, seconds=bench.seconds, writes=writes)
             for one in (mine.gateway, alone, plain)
         }
-        for run in runs.values():
-            run(seconds=1)
-        samples = interleave(runs, rounds=bench.rounds, progress=bench.say)
+        samples = _warm_samples(bench, runs)
     what = "durable uploads, 64 KB"
     rates = {name: [one.images_written_per_second for one in some] for name, some in samples.items()}
     bench.remove(work)
+    against_one_machine = ratio_verdict(
+        f"{what}, three replicas / one machine",
+        ratios(rates["hayloft cluster"], rates["one machine"]),
+        how="one gateway worker, 32 connections; all replicas share this machine's disk and cores",
+        target=Target(bound=0.25, side="at least"),
+    )
     return PartResult(
         part="uploads",
         title="Uploads to three replicas",
         measurements=tuple(rate(what, name, some) for name, some in samples.items()),
-        verdicts=(
-            ratio_verdict(
-                f"{what}, three replicas / one machine",
-                ratios(rates["hayloft cluster"], rates["one machine"]),
-                how="one gateway worker, 32 connections; all replicas share this machine's disk and cores",
-                target=Target(bound=0.25, side="at least"),
-            ),
-            ratio_verdict(
-                f"{what} / written plainly",
-                ratios(rates["hayloft cluster"], rates["written plainly"]),
-                how="the same topology, 32 connections, photos/s",
-            ),
-        ),
+        verdicts=(against_one_machine, _against_plain(what, rates)),
+    )
+
+
+def _warm_samples(bench: Bench, runs: Mapping[str, Callable[..., Sample]]) -> dict[str, list[Sample]]:
+    """Every contender's samples in turn, after a second for each that does not count."""
+    for run in runs.values():
+        run(seconds=1)
+    return interleave(runs, rounds=bench.rounds, progress=bench.say)
+
+
+def _against_plain(what: str, rates: Mapping[str, Sequence[float]]) -> Verdict:
+    return ratio_verdict(
+        f"{what} / written plainly",
+        ratios(rates["hayloft cluster"], rates["written plainly"]),
+        how="the same topology, 32 connections, photos/s",
     )
 
 

@@ -34,7 +34,6 @@ FOOTER: Final = struct.Struct("<QIII")
 
 HEADER_MAGIC: Final = 0x4C44_4E48
 """``HNDL`` on disk."""
-HEADER_MAGIC_BYTES: Final = b"HNDL"
 FOOTER_MAGIC: Final = 0x444E_4548
 """``HEND`` on disk."""
 

@@ -20,7 +20,6 @@ Quality = Literal["default", "color", "gray", "bitonal"]
 Format = Literal["webp", "jpeg", "png"]
 
 CONTEXT: Final = "http://iiif.io/api/image/3/context.json"
-PROFILE: Final = "http://iiif.io/api/image/3/level2.json"
 FORMATS: Final[dict[str, Format]] = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 QUALITIES: Final[tuple[Quality, ...]] = ("default", "color", "gray", "bitonal")
 TILE_PIXELS: Final = 512

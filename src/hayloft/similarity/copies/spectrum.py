@@ -26,7 +26,6 @@ Codes = NDArray[np.uint8]
 BITS: Final = 128
 CODE_BYTES: Final = BITS // 8
 WORD_BITS: Final = 20
-SIGNATURE_BITS: Final = 64
 PROBED_BITS: Final = 5
 """Bits of a word that a query may doubt: 32 words are looked up for it at the most."""
 
