@@ -98,7 +98,7 @@ DECODE_CPU_SECONDS_MAX: Final = 20
 """Processor time that decoding one photo may take; the largest image allowed takes a third of it."""
 
 DECODE_WALL_SECONDS_MAX: Final = 60.0
-"""Time after which a decoder process is killed, however little of it was its own."""
+"""Time after which a decoder process is killed, unless it only waits for a core."""
 
 DECODER_PHOTOS_MAX: Final = 2000
 """Photos after which a decoder process is replaced, so that what its libraries leak stays small."""

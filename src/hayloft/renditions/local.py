@@ -77,7 +77,9 @@ class LocalRenditions:
         )
         self._keeping = Keeping(directory=directory, stores=stores, clock=clock or SystemClock())
         processes = self._settings.processes
-        self._ingest = _Decoders(Sandbox(WORK, processes=processes, bounds=bounds), processes)
+        self._ingest = _Decoders(
+            Sandbox(WORK, processes=processes, bounds=bounds, background=True), processes
+        )
         self._demand = _Decoders(
             Sandbox(WORK, processes=processes, bounds=bounds), processes, limits.PICTURES_WAITING_MAX
         )

@@ -20,6 +20,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hayloft import limits
@@ -35,6 +36,7 @@ _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THR
 getting it back zeroed, took a tenth of the time of making a photo's renditions."""
 
 _DYING_SECONDS: Final = 0.2
+_LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class JobFailed(Exception):
@@ -50,18 +52,21 @@ class Bounds:
     cpu_seconds: int = limits.DECODE_CPU_SECONDS_MAX
     """Processor time."""
     wall_seconds: float = limits.DECODE_WALL_SECONDS_MAX
-    """Time after which the process is killed whatever it does; generous, machines can be busy."""
+    """Time after which the process is killed, unless it only waits for a core."""
 
 
 class Sandbox:
     """``processes`` processes that run ``work``, a ``module:function`` of bytes to bytes.
 
-    They are started when first needed.
+    They are started when first needed. Those in the ``background`` get only processor time that nobody else
+    wants: for work that nobody waits for.
     """
 
-    def __init__(self, work: str, *, processes: int, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, work: str, *, processes: int, bounds: Bounds | None = None, background: bool = False
+    ) -> None:
         bounds = bounds or Bounds()
-        self._workers = [_Worker(work, bounds) for _ in range(processes)]
+        self._workers = [_Worker(work, bounds, background=background) for _ in range(processes)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in self._workers:
             self._idle.put_nowait(worker)
@@ -98,9 +103,10 @@ class Sandbox:
 class _Worker:
     """One process and the thread that started it and talks to it."""
 
-    def __init__(self, work: str, bounds: Bounds) -> None:
+    def __init__(self, work: str, bounds: Bounds, *, background: bool) -> None:
         self._work = work
         self._bounds = bounds
+        self._background = background
         self._thread = ThreadPoolExecutor(1, "sandbox")
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = 0
@@ -132,7 +138,7 @@ class _Worker:
     def _run(self, request: tuple[Buffer, ...]) -> bytes:
         process = self._process or self._start()
         try:
-            answer = _exchange(process, request, time.monotonic() + self._bounds.wall_seconds)
+            answer = _exchange(process, request, _Deadline(process.pid, self._bounds.wall_seconds))
         except (OSError, TimeoutError, EOFError) as failure:
             raise self._post_mortem(failure) from failure
         self._answered += 1
@@ -149,6 +155,7 @@ class _Worker:
             *("--parent", str(os.getpid())),
             *("--memory-bytes", str(self._bounds.memory_bytes)),
             *("--cpu-seconds", str(self._bounds.cpu_seconds)),
+            *(("--background",) if self._background else ()),
         ]
         self._answered = 0
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
@@ -210,7 +217,35 @@ def _error(body: bytes) -> HayloftError:
         return UnsupportedMedia()
 
 
-def _exchange(process: subprocess.Popen[bytes], request: tuple[Buffer, ...], deadline: float) -> bytes:
+class _Deadline:
+    """When a process has had its time.
+
+    One that could go on if it had a core is not hanging: the machine is busy. It may go on until its
+    processor time is used up, which the kernel sees to.
+    """
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        self._pid = pid
+        self._until = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that it still has."""
+        now = time.monotonic()
+        if self._until <= now and _is_ready_to_run(self._pid):
+            self._until = now + _LOOK_AGAIN_SECONDS
+        return self._until - now
+
+
+def _is_ready_to_run(pid: int) -> bool:
+    """Whether any of its threads runs or waits for a core (proc_pid_stat(5))."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # The thread has just ended.
+            if thread.read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+    return False
+
+
+def _exchange(process: subprocess.Popen[bytes], request: tuple[Buffer, ...], deadline: _Deadline) -> bytes:
     """Send a request and receive the answer's frame.
 
     Raises:
@@ -227,13 +262,13 @@ def _exchange(process: subprocess.Popen[bytes], request: tuple[Buffer, ...], dea
     return _receive(answers, size, deadline)
 
 
-def _send(pipe: int, data: memoryview, deadline: float) -> None:
+def _send(pipe: int, data: memoryview, deadline: _Deadline) -> None:
     while data:
         _wait(pipe, select.POLLOUT, deadline)
         data = data[os.write(pipe, data[:_CHUNK]) :]
 
 
-def _receive(pipe: int, size: int, deadline: float) -> bytes:
+def _receive(pipe: int, size: int, deadline: _Deadline) -> bytes:
     received = bytearray()
     while len(received) < size:
         _wait(pipe, select.POLLIN, deadline)
@@ -244,8 +279,10 @@ def _receive(pipe: int, size: int, deadline: float) -> bytes:
     return bytes(received)
 
 
-def _wait(pipe: int, event: int, deadline: float) -> None:
+def _wait(pipe: int, event: int, deadline: _Deadline) -> None:
     poll = select.poll()
     poll.register(pipe, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
+    while (left := deadline.left()) > 0:
+        if poll.poll(left * 1000):
+            return
+    raise TimeoutError

@@ -2,8 +2,8 @@
 
 It limits itself before it sees a request: address space, so that a hostile file meets ``MemoryError`` and
 not the machine's last byte; processor time for each request, so that the kernel ends what does not end; no
-core dumps; lower priority than whoever serves. It ends when its parent does, even in the middle of a
-request.
+core dumps. It gives way to whoever serves, and altogether when nobody waits for its answers. It ends when
+its parent does, even in the middle of a request.
 
 Frames on both pipes: length (8 bytes, big-endian), then that many bytes. A request is whatever the work
 takes; an answer begins with ``+`` and what the work gave, or ``-`` and the error as JSON: code and message.
@@ -35,8 +35,7 @@ FAILED: Final = b"-"
 
 _PR_SET_PDEATHSIG: Final = 1
 _NICENESS: Final = 10
-"""With ``SCHED_BATCH``, hot reads wait hardly longer while photos are decoded (``bench``, part ingest), and
-decoding still gets a tenth of a core that others want for themselves."""
+"""For work that somebody waits for: it still gets a tenth of a core that others want for themselves."""
 _OOM_SCORE: Final = "1000"
 
 
@@ -47,11 +46,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
     parser.add_argument("--cpu-seconds", type=int, required=True)
+    parser.add_argument("--background", action="store_true", help="use only what nobody else wants")
     options = parser.parse_args(arguments)
     die_with(options.parent)
     requests, answers = _take_pipes()
     work = load(options.work)
     confine(options.memory_bytes)
+    give_way(altogether=options.background)
     while (request := read_frame(requests)) is not None:
         allow_seconds(options.cpu_seconds)
         write_frame(answers, answer(work, request))
@@ -72,15 +73,24 @@ def die_with(parent: int) -> None:
 
 
 def confine(memory_bytes: int) -> None:
-    """Allow ``memory_bytes`` of address space beyond what the libraries take; give way to others."""
+    """Allow ``memory_bytes`` of address space beyond what the libraries take."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    os.nice(_NICENESS)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def give_way(*, altogether: bool) -> None:
+    """Let others go first: most of the time, or always.
+
+    A process of ``SCHED_BATCH`` keeps a core for a few milliseconds before one that has waked up gets it,
+    however nice it is; one of ``SCHED_IDLE`` gives it up at once (sched(7)). That is what a read waits for
+    while photos are decoded (``bench``, part ingest).
+    """
+    os.nice(_NICENESS)
+    os.sched_setscheduler(0, os.SCHED_IDLE if altogether else os.SCHED_BATCH, os.sched_param(0))
 
 
 def allow_seconds(seconds: int) -> None:

@@ -8,12 +8,14 @@ memory.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from hayloft.sandbox import Bounds, Sandbox
 from hayloft.similarity.describing import decode_description, encode_plan
 from hayloft.similarity.fingerprint import Description
 from hayloft.similarity.views import ViewPlan
+
+WORK: Final = "hayloft.similarity.describing:work"
 
 
 class Decoder(Protocol):
@@ -34,10 +36,10 @@ class Decoder(Protocol):
 
 
 class DecoderPool:
-    """``processes`` decoder processes, started when first needed."""
+    """``processes`` decoder processes, started when first needed; in the ``background`` if nobody waits."""
 
-    def __init__(self, *, processes: int, bounds: Bounds | None = None) -> None:
-        self._sandbox = Sandbox("hayloft.similarity.describing:work", processes=processes, bounds=bounds)
+    def __init__(self, *, processes: int, bounds: Bounds | None = None, background: bool = False) -> None:
+        self._sandbox = Sandbox(WORK, processes=processes, bounds=bounds, background=background)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -90,15 +90,17 @@ class Intake:
         await self._announcer.announce()
         await self._recorder.save()
 
-    async def describe(self, data: bytes) -> Description:
+    async def describe(self, data: bytes, *, decoder: Decoder | None = None) -> Description:
         """Decode and fingerprint bytes, the embedder's vector among the fingerprints.
+
+        ``decoder`` takes the place of ingest's, which gives way to everything else.
 
         Raises:
             UnsupportedMedia, JobFailed: see ``Decoder.describe``.
         """
         embedder = self._embedder  # another one may take its place while the photo is decoded
         view = None if embedder is None else embedder.view
-        description = await self._decoder.describe(data, view=view)
+        description = await (decoder or self._decoder).describe(data, view=view)
         if embedder is None or description.view is None:
             return description
         vector = await embedder.embed(description.view)

@@ -76,13 +76,15 @@ class LocalSimilarity:
         reader: PhotoReader,
         append_event: AppendEvent,
         decoder: Decoder,
+        asked: Decoder,
         repertoire: Repertoire,
         clock: Clock,
         shared: bool,
     ) -> None:
         self.progress = Progress(clock)
         self._database = database
-        self._decoder = decoder
+        self._decoders = {decoder, asked}
+        self._asked = asked
         self._repertoire = repertoire
         self._clock = clock
         self._recorder = Recorder(database, repertoire.methods, shared=shared)
@@ -129,11 +131,14 @@ class LocalSimilarity:
         """
         database = await open_upgraded(url)
         repertoire = await Repertoire.assemble(database, folder, embedder, methods, url=url)
+        # Whoever asks about a picture waits; nobody waits for ingest, which therefore gives way to all.
+        asked = decoder or DecoderPool(processes=processes)
         opened = cls(
             database=database,
             reader=reader,
             append_event=append_event,
-            decoder=decoder or DecoderPool(processes=processes),
+            decoder=decoder or DecoderPool(processes=processes, background=True),
+            asked=asked,
             repertoire=repertoire,
             clock=clock or SystemClock(),
             shared=is_shared(url),
@@ -178,7 +183,7 @@ class LocalSimilarity:
         """The photos nearest to an image that is not stored."""
         _check_k(k)
         try:
-            description = await self._intake.describe(image)
+            description = await self._intake.describe(image, decoder=self._asked)
         except JobFailed as failure:
             raise UnsupportedMedia(str(failure)) from failure
         matches = await self._recorder.matches(description)
@@ -306,7 +311,7 @@ class LocalSimilarity:
     async def close(self) -> None:
         """End the decoders, finish what is being recorded, write the indexes, release the database."""
         await self._stop_background()
-        await self._decoder.close()
+        await asyncio.gather(*(decoder.close() for decoder in self._decoders))
         await self._recorder.close()
         await self._repertoire.close()
         await self._database.close()

@@ -23,6 +23,11 @@ def work(request: bytes) -> bytes:
         case b"spin":
             while True:
                 pass
+        case b"work":
+            until = time.process_time() + 0.5
+            while time.process_time() < until:
+                pass
+            return b"worked"
         case b"hang":
             time.sleep(3600)
         case b"die":

@@ -61,6 +61,39 @@ async def test_it_gives_way_to_whoever_serves(sandbox: Sandbox) -> None:
     assert os.getpgid(pid) != os.getpgid(0)
 
 
+async def test_work_that_nobody_waits_for_gives_way_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    sandbox = Sandbox(WORK, processes=1, bounds=BOUNDS, background=True)
+    await sandbox.run(b"pid")
+    assert os.sched_getscheduler(sandbox.pids[0]) == os.SCHED_IDLE
+    await sandbox.close()
+
+
+async def test_waiting_for_a_core_is_not_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a second and needs half of it, but another wants the only core that it may use."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    sandbox = Sandbox(WORK, processes=1, bounds=Bounds(wall_seconds=1), background=True)
+    pid = int(await sandbox.run(b"pid"))
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(pid, {core})
+    script = f"import os\nos.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
+    busy = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+    )
+    assert busy.stdout is not None
+    await busy.stdout.readline()
+    working = asyncio.create_task(sandbox.run(b"work"))
+    try:
+        done, _ = await asyncio.wait([working], timeout=3)
+        assert not done  # and not killed, either
+    finally:
+        busy.kill()
+        await busy.wait()
+    assert await working == b"worked"
+    assert sandbox.pids == (pid,)
+    await sandbox.close()
+
+
 async def test_one_that_dies_is_replaced(sandbox: Sandbox) -> None:
     before = await sandbox.run(b"pid")
     with pytest.raises(JobFailed, match="ended with status -11"):
