@@ -23,8 +23,8 @@ _TABLE_ENTRIES_MIN: Final = _WORDS // 2
 
 _EVERY_WORD: Final = np.arange(_WORDS + 1, dtype=np.uint32)
 
-_LONG: Final = 384
-"""Entries of a list from which comparing it on its own is quicker than gathering it with others."""
+_ENTRIES_AT_ONCE: Final = 1 << 16
+"""Entries compared at once: what is made of them (half a megabyte an array) stays in a core's cache."""
 
 
 class Entries(NamedTuple):
@@ -83,7 +83,7 @@ class Segment:
         return sum(array.nbytes for array in arrays if array is not None)
 
     def lists(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the list of each word starts and ends."""
+        """Where the list of each word starts and ends; several times quicker if the words are in order."""
         if self.table is not None:
             return self.table[words].astype(np.int64), self.table[words + np.uint32(1)].astype(np.int64)
         assert self.words is not None
@@ -109,21 +109,22 @@ class Segment:
         signatures: NDArray[np.uint64],
         distance_bits_max: int,
     ) -> Iterator[Hits]:
-        """The entries of lists ``starts`` … ``ends`` near each one's signature; ``probes`` counts lists."""
-        lengths = ends - starts
-        short = np.flatnonzero((lengths > 0) & (lengths < _LONG))
-        if len(short):
-            yield self._near_gathered(short, starts[short], lengths[short], signatures, distance_bits_max)
-        for probe in np.flatnonzero(lengths >= _LONG):
-            start, end = int(starts[probe]), int(ends[probe])
-            distances = np.bitwise_count(self.signatures[start:end] ^ signatures[probe])
-            found = np.flatnonzero(distances <= distance_bits_max)
-            if len(found):
-                at = found + start
-                probes = np.full(len(found), probe, np.int64)
-                yield Hits(probes, distances[found], self.owners[at], self.poses[at])
+        """The entries of lists ``starts`` … ``ends`` near each one's signature; ``probes`` counts lists.
 
-    def _near_gathered(
+        Lists are read in the order given: in the order of their words, memory is read from front to back.
+        """
+        probes = np.flatnonzero(ends > starts)
+        lengths = (ends - starts)[probes]
+        through = np.cumsum(lengths)
+        total = int(through[-1]) if len(probes) else 0
+        cuts = np.searchsorted(through, np.arange(0, total, _ENTRIES_AT_ONCE), "right")
+        for first, last in pairwise([*np.unique(cuts).tolist(), len(probes)]):
+            some = slice(first, last)
+            yield self._near(
+                probes[some], starts[probes[some]], lengths[some], signatures, distance_bits_max
+            )
+
+    def _near(
         self,
         probes: NDArray[np.int64],
         starts: NDArray[np.int64],
@@ -131,13 +132,16 @@ class Segment:
         signatures: NDArray[np.uint64],
         distance_bits_max: int,
     ) -> Hits:
-        before = np.cumsum(lengths) - lengths
-        at = np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
-        asked = np.repeat(signatures[probes], lengths)
-        distances = np.bitwise_count(self.signatures[at] ^ asked)
+        through = np.cumsum(lengths)
+        at = np.repeat(starts - (through - lengths), lengths)
+        at += np.arange(len(at))
+        differing = self.signatures[at]
+        differing ^= np.repeat(signatures[probes], lengths)
+        distances = np.bitwise_count(differing)
         found = np.flatnonzero(distances <= distance_bits_max)
         at = at[found]
-        return Hits(np.repeat(probes, lengths)[found], distances[found], self.owners[at], self.poses[at])
+        asked = probes[np.searchsorted(through, found, "right")]
+        return Hits(asked, distances[found], self.owners[at], self.poses[at])
 
 
 def merge(parts: Sequence[Entries], alive: NDArray[np.bool_]) -> Entries:

@@ -22,6 +22,10 @@ _GROWTH_STEPS_PER_BIN: Final = 12
 """Sixteenths of an octave: a bin is three quarters of one wide."""
 
 
+_WEIGHTS: Final = np.exp(-((np.arange(65) / thresholds.VOTE_DISTANCE_SIGMA_BITS) ** 2))
+"""Of a vote, by its distance in bits."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Votes:
     """Hits, one a row."""
@@ -43,18 +47,23 @@ def count(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     if not len(votes.groups):
         return np.zeros(0, np.int64), np.zeros(0)
     bins, keypoints, weights = _binned(votes)
-    order = np.lexsort((-weights, keypoints, bins))
-    bins, keypoints, weights = bins[order], keypoints[order], weights[order]
-    first = np.ones(len(bins), np.bool_)
-    first[1:] = (bins[1:] != bins[:-1]) | (keypoints[1:] != keypoints[:-1])
-    bins, weights = bins[first], weights[first]
-    starts = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]])
+    # A keypoint has one place in a bin; one sort of these brings the votes of each bin together as well.
+    places = bins * (int(keypoints.max()) + 1) + keypoints
+    order = np.argsort(places)
+    bins, weights = bins[order], weights[order]
+    once = _starts(places[order])
+    weights, bins = np.maximum.reduceat(weights, once), bins[once]
+    starts = _starts(bins)
     sums, groups = np.add.reduceat(weights, starts), bins[starts] // (_TURN_BINS * _GROWTH_BINS)
-    order = np.lexsort((groups, -sums))
-    sums, groups = sums[order], groups[order]
-    _, best = np.unique(groups, return_index=True)
-    best.sort()
-    return groups[best], sums[best]
+    starts = _starts(groups)
+    best, groups = np.maximum.reduceat(sums, starts), groups[starts]
+    order = np.argsort(-best, kind="stable")
+    return groups[order], best[order]
+
+
+def _starts(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where runs of equal numbers begin."""
+    return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
 
 
 def _with_company(votes: Votes) -> Votes:
@@ -72,7 +81,7 @@ def _with_company(votes: Votes) -> Votes:
 
 def _binned(votes: Votes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Each vote in the four bins that overlap at it."""
-    weight = np.exp(-((votes.distances / thresholds.VOTE_DISTANCE_SIGMA_BITS) ** 2))
+    weight = _WEIGHTS[votes.distances]
     popular = np.bincount(votes.keypoints, minlength=1)[votes.keypoints]
     weight = weight / np.sqrt(popular)
     turn_steps = 256 // _TURN_BINS

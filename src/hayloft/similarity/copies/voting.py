@@ -1,7 +1,7 @@
 """Finding candidates among millions of photos: keypoints vote for the photos that have the like of them.
 
 An inverted index over the codes of ``spectrum``: twenty bits of a keypoint's canonical form are its
-word, the next sixty-four its signature. A query looks its words up, and those that differ in its three
+word, the next sixty-four its signature. A query looks its words up, and those that differ in its five
 least certain bits, and compares signatures by Hamming distance. Each match votes for a photo in one
 guise (mirror images and negatives share the words of the photo), one rotation and one scale; only votes
 that agree in all of them add up (weak geometric consistency: Jégou, Douze and Schmid, ECCV 2008). A
@@ -163,11 +163,12 @@ class VotingIndex:
         return len(older) < thresholds.MERGE_RATIO * len(newer)
 
     def _look_up(self, probes: _Probes) -> list[Hits]:
-        """Likely words first, until as many entries are compared as a query may cost."""
+        """Words that are likely for their length first, until a query has compared all that it may."""
         lists = [segment.lists(probes.words) for segment in self._segments]
         lengths = sum((ends - starts for starts, ends in lists), np.zeros(len(probes.words), np.int64))
-        usual = np.where(lengths > thresholds.LIST_ENTRIES_MAX, 0, lengths)
-        chosen = (usual > 0) & (np.cumsum(usual) <= thresholds.ENTRIES_COMPARED_MAX)
+        chosen = _affordable(
+            np.where(lengths > thresholds.LIST_ENTRIES_MAX, 0, lengths), probes.likelihoods
+        )
         hits: list[Hits] = []
         for segment, (starts, ends) in zip(self._segments, lists, strict=True):
             ends = np.where(chosen, ends, starts)
@@ -175,31 +176,52 @@ class VotingIndex:
         return hits
 
 
+def _affordable(lengths: NDArray[np.int64], likelihoods: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The lists to compare: all, or those that promise most for what they cost."""
+    some = np.flatnonzero(lengths)
+    if lengths.sum() > thresholds.ENTRIES_COMPARED_MAX:
+        some = some[np.argsort(-likelihoods[some] / lengths[some], kind="stable")]
+        some = some[np.cumsum(lengths[some]) <= thresholds.ENTRIES_COMPARED_MAX]
+    chosen = np.zeros(len(lengths), np.bool_)
+    chosen[some] = True
+    return chosen
+
+
 @dataclass(frozen=True, slots=True)
 class _Probes:
-    """What a query looks up: for each keypoint its word, then the words that it might be instead."""
+    """What a query looks up: the word of each keypoint and those that it might be instead, in order."""
 
     words: NDArray[np.uint32]
     signatures: NDArray[np.uint64]
     keypoints: NDArray[np.int64]
     guises: NDArray[np.uint8]
+    likelihoods: NDArray[np.float64]
+    """How likely the keypoint's like has this word, against its having the keypoint's own."""
 
     @classmethod
     def of(cls, query: Description) -> _Probes:
         columns = [_probe(query, doubts) for doubts in _DOUBTS]
         words, signatures, guises = (np.concatenate(arrays) for arrays in zip(*columns, strict=True))
-        return cls(words, signatures, np.tile(np.arange(len(query)), len(_DOUBTS)), guises)
+        order = np.argsort(words)
+        return cls(
+            words=words[order],
+            signatures=signatures[order],
+            keypoints=np.tile(np.arange(len(query)), len(_DOUBTS))[order],
+            guises=guises[order],
+            likelihoods=np.repeat(_LIKELIHOODS, len(query))[order],
+        )
 
 
-_DOUBTS: Final = sorted(
-    (
-        doubts
-        for count in range(spectrum.PROBED_BITS + 1)
-        for doubts in combinations(range(spectrum.PROBED_BITS), count)
-    ),
-    key=lambda doubts: sum(doubt + 2 for doubt in doubts),
+_DOUBTS: Final = tuple(
+    doubts
+    for count in range(spectrum.PROBED_BITS + 1)
+    for doubts in combinations(range(spectrum.PROBED_BITS), count)
 )
-"""Which of the least certain bits are turned over, likely ones first."""
+"""Which of the least certain bits are turned over."""
+
+_LIKELIHOODS: Final = np.array(
+    [thresholds.DOUBT_LIKELIHOOD / sum(d + 2 for d in doubts) ** 2 if doubts else 1.0 for doubts in _DOUBTS]
+)
 
 
 def _probe(

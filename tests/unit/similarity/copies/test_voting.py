@@ -82,7 +82,7 @@ def test_a_large_segment_answers_as_a_small_one(monkeypatch):
     )
     small = Segment.of(entries)
     monkeypatch.setattr("hayloft.similarity.copies.segment._TABLE_ENTRIES_MIN", 1)
-    monkeypatch.setattr("hayloft.similarity.copies.segment._LONG", 70)
+    monkeypatch.setattr("hayloft.similarity.copies.segment._ENTRIES_AT_ONCE", 70)
     large = Segment.of(entries)
     assert small.table is None
     assert large.words is None
