@@ -41,7 +41,7 @@ from hayloft.similarity.copies import parallax, thresholds
 from hayloft.similarity.copies.edges import continues
 from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Alignment, Points, in_shares, transform
-from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur, lay, seen_from_source, shows
+from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur, lay, seen_from_source
 from hayloft.similarity.copies.parallax import detail
 from hayloft.similarity.copies.quality import shrink
 
@@ -141,15 +141,19 @@ def _look(overlay: Overlay, alignment: Alignment, view: View, swapped: bool) -> 
     inside = cv2.fillConvexPoly(np.zeros(shows.shape, np.uint8), outline, 1) > 0
     agreed, judged = int((agrees & inside).sum()), int((shows & inside).sum())
     regions = _regions(overlay, outline)
-    return Agreement(
+    look = Agreement(
         view=view,
         agreeing=alignment.agreeing,
         closeness=float(np.median(correlation[agrees & inside])),
         unbroken=agreed / judged,
         share=_share(overlay, agrees & inside),
-        continues=continues(overlay, solid, inside),
+        continues=0.0,
         regions=(regions[1], regions[0]) if swapped else regions,
     )
+    if view is not View.PLAIN and not look.proved:
+        # Whatever the edges say: there is no other look that depends on them.
+        return None
+    return replace(look, continues=continues(overlay, solid, inside))
 
 
 def _equally_blurred(overlay: Overlay) -> Overlay:
@@ -218,16 +222,19 @@ def _solid(agrees: Mask) -> Mask:
 
 def _outline(solid: Mask) -> NDArray[np.int32] | None:
     """The convex outline of what agrees."""
-    points = cv2.findNonZero(solid.astype(np.uint8))
-    if points is None or len(points) < thresholds.COMMON_PIXELS_MIN:
+    if int(solid.sum()) < thresholds.COMMON_PIXELS_MIN:
         return None
-    return np.asarray(cv2.convexHull(points), dtype=np.int32)
+    rows = np.flatnonzero(solid.any(axis=1))
+    # Of each row only the outermost pixels can be corners.
+    left, right = solid[rows].argmax(axis=1), solid.shape[1] - 1 - solid[rows, ::-1].argmax(axis=1)
+    points = np.column_stack([np.concatenate([left, right]), np.concatenate([rows, rows])])
+    return np.asarray(cv2.convexHull(points.astype(np.int32)[:, None]), dtype=np.int32)
 
 
 def _share(overlay: Overlay, agrees: Mask) -> float:
     """What agrees, as a share of what the photo that has less besides shows in all."""
-    below = int(shows(overlay.under).sum())
-    shown = shows(overlay.source)
+    below = int(overlay.under_shows.sum())
+    shown = overlay.source_shows
     above = int(shown.sum())
     agrees_above = int((seen_from_source(overlay, agrees) & shown).sum())
     shares = (int(agrees.sum()) / max(below, 1), agrees_above / max(above, 1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from hayloft.similarity.copies import thresholds
 from hayloft.similarity.copies.geometry import Matrix, Points, transform
-from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur, seen_from_source, shows
+from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur, seen_from_source
 
 
 def continues(overlay: Overlay, agrees: Mask, inside: Mask) -> float:
@@ -26,16 +26,17 @@ def continues(overlay: Overlay, agrees: Mask, inside: Mask) -> float:
     """
     back = np.linalg.inv(overlay.matrix)
     seen = seen_from_source(overlay, agrees)
-    beyond_over = _crossed(overlay.under, agrees, overlay.source.shape, overlay.matrix)
-    beyond_under = _crossed(overlay.source, seen, overlay.under.shape, back)
-    lacks_over = _lacks(overlay.source, seen_from_source(overlay, inside))
-    lacks_under = _lacks(overlay.under, inside)
+    lacks_over = _lacks(overlay.source_shows, seen_from_source(overlay, inside))
+    lacks_under = _lacks(overlay.under_shows, inside)
+    beyond_under = _crossed(overlay.source, overlay.source_shows, seen, overlay.under.shape, back)
+    if not beyond_under and not lacks_over:
+        return 0.0
+    beyond_over = _crossed(overlay.under, overlay.under_shows, agrees, overlay.source.shape, overlay.matrix)
     return max(min(beyond_over, beyond_under), beyond_over * lacks_over, beyond_under * lacks_under)
 
 
-def _lacks(picture: Image, inside: Mask) -> float:
+def _lacks(there: Mask, inside: Mask) -> float:
     """0 if what a photo shows lies within the outline of what agrees, 1 if a good part does not."""
-    there = shows(picture)
     share = int((there & inside).sum()) / max(int(there.sum()), 1)
     if share < thresholds.CONTAINER_SHARE_MAX:
         # A collage or a screen holds much besides, and a photo cut to its cell goes on beyond its rim.
@@ -44,7 +45,7 @@ def _lacks(picture: Image, inside: Mask) -> float:
     return min(1.0, max(0.0, (whole - share) / (whole - part)))
 
 
-def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Matrix) -> float:
+def _crossed(scene: Image, there: Mask, agrees: Mask, edge_shape: tuple[int, ...], matrix: Matrix) -> float:
     """The share of a frame's edges, laid into a scene, that the scene crosses without a break.
 
     Strips just within and just beyond an edge look alike if the scene goes on, and not if the frame was
@@ -55,7 +56,7 @@ def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Ma
     outline = transform(matrix, corners)
     centre = outline.mean(axis=0)
     smooth = blur(scene, 0.7)
-    empty = not _shows_beyond(scene, outline)
+    empty = not _shows_beyond(there, outline)
     near = np.asarray(cv2.dilate(agrees.astype(np.float32), np.ones((5, 5), np.uint8)), dtype=np.float32)
     crossed = total = 0.0
     for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
@@ -70,12 +71,12 @@ def _crossed(scene: Image, agrees: Mask, edge_shape: tuple[int, ...], matrix: Ma
     return crossed / total
 
 
-def _shows_beyond(scene: Image, outline: Points) -> bool:
+def _shows_beyond(there: Mask, outline: Points) -> bool:
     """Whether the scene outside of a frame shows anything: a border and a turned photo's corners do not."""
-    outside = np.ones(scene.shape, np.uint8)
+    outside = np.ones(there.shape, np.uint8)
     corners = np.clip(np.round(outline), -32_000, 32_000).astype(np.int32)
     beyond = cv2.fillConvexPoly(outside, corners, 0) > 0
-    return int((shows(scene) & beyond).sum()) > thresholds.BEYOND_SHARE_MIN * max(int(beyond.sum()), 1)
+    return int((there & beyond).sum()) > thresholds.BEYOND_SHARE_MIN * max(int(beyond.sum()), 1)
 
 
 def _crossings(scene: Image, near: Image, line: Points, outward: Points, empty: bool) -> float:

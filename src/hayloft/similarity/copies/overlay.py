@@ -7,6 +7,7 @@ in both is masked. Pure geometry; what the pictures have in common is others' to
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overlay:
     """A picture (``over``) brought into the frame of another, coarser one (``under``)."""
 
@@ -31,6 +32,16 @@ class Overlay:
     """``over`` in its own frame, blurred to the other's detail."""
     matrix: Matrix
     """From ``source`` to ``under``, in pixels."""
+
+    @cached_property
+    def under_shows(self) -> Mask:
+        """Where there is something to see in ``under``."""
+        return shows(self.under)
+
+    @cached_property
+    def source_shows(self) -> Mask:
+        """Where there is something to see in ``source``."""
+        return shows(self.source)
 
 
 def lay(a: NDArray[np.uint8], b: NDArray[np.uint8], matrix: Matrix) -> tuple[Overlay, bool]:

@@ -247,21 +247,20 @@ def _fit(field: _Field) -> Matrix:
     """The small homography that most displacements agree with (iterated least squares, Tukey's weights)."""
     scale = float(field.places.max()) + 1
     x, y = (field.places / scale).T.astype(np.float64)
-    moved = np.clip(field.moved, -3, 3).astype(np.float64) / scale
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    along = np.column_stack([x, y, one, zero, zero, zero, -x * x, -x * y])
-    down = np.column_stack([zero, zero, zero, x, y, one, -x * y, -y * y])
+    u, v = np.clip(field.moved, -3, 3).T.astype(np.float64) / scale
+    powers = np.stack([x, y, np.ones_like(x), x * x, x * y, y * y])
     count = 8 if len(x) >= _PERSPECTIVE_PLACES_MIN else 6
-    along, down = along[:, :count], down[:, :count]
+    along, down = _ALONG[:count], _DOWN[:count]
     solution = np.zeros(count)
     weights = np.minimum(field.weights, np.percentile(field.weights, 90)).astype(np.float64)
     tukey = np.ones_like(weights)
     for _ in range(_REWEIGHTED):
-        each = weights * tukey
-        normal = (along * each[:, None]).T @ along + (down * each[:, None]).T @ down
-        right = (along * each[:, None]).T @ moved[:, 0] + (down * each[:, None]).T @ moved[:, 1]
+        each = powers * (weights * tukey)
+        products = each @ powers.T
+        normal = along @ products @ along.T + down @ products @ down.T
+        right = along @ (each @ u) + down @ (each @ v)
         solution = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(count), right)
-        left = np.hypot(moved[:, 0] - along @ solution, moved[:, 1] - down @ solution)
+        left = np.hypot(u - solution @ along @ powers, v - solution @ down @ powers)
         limit = max(4 * float(np.median(left)), 0.3 / scale)
         tukey = np.where(left < limit, (1 - (left / limit) ** 2) ** 2, 0.0)
     matrix = np.eye(3)
@@ -271,6 +270,14 @@ def _fit(field: _Field) -> Matrix:
     sized = np.diag([scale, scale, 1.0])
     return np.asarray(sized @ matrix @ np.linalg.inv(sized))
 
+
+_ALONG: Final = np.zeros((8, 6))
+_DOWN: Final = np.zeros((8, 6))
+_ALONG[[0, 1, 2, 6, 7], [0, 1, 2, 3, 4]] = 1, 1, 1, -1, -1
+_DOWN[[3, 4, 5, 6, 7], [0, 1, 2, 4, 5]] = 1, 1, 1, -1, -1
+"""How the eight numbers of a homography close to 1 displace a place along x and y: factors of x, y, 1, x²,
+xy and y². So the squares to be added up over all places are those of six numbers, not of sixteen.
+"""
 
 _REWEIGHTED: Final = 4
 _PERSPECTIVE_PLACES_MIN: Final = 150
