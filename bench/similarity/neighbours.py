@@ -9,18 +9,23 @@ not in the index. Without clusters (plain Gaussian vectors) every index looks fa
 ``--database-url`` measures pgvector beside it, in an empty PostgreSQL database.
 
 Recall is that of the ten nearest against an exact search. Rates are on one thread, one query at a time, in
-processor time, which other programs on the machine disturb least. ``--photos`` and ``--model`` measure
-something else: how many of the ten nearest are of the photo's own category (folder), for the built-in
-embedder and for every model given.
+processor time, which other programs on the machine disturb least. Building a million takes half an hour:
+``--keep FOLDER`` leaves what was built there, as the service would have it on its disk, and a later run
+with the same options measures it without building. ``--photos`` and ``--model`` measure something else:
+how many of the ten nearest are of the photo's own category (folder), for the built-in embedder and for
+every model given.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +47,7 @@ from hayloft.types import PhotoId
 from similarity.photos import paths
 
 Vectors = NDArray[np.float16]
+Places = NDArray[np.int64]
 
 DIMENSIONS: Final = 768
 K: Final = 10
@@ -53,6 +59,9 @@ SHARES: Final = (0.3, 0.4, 0.3)
 """How much of a vector's variance is its category's, its cluster's and its own."""
 BLOCK: Final = 20_000
 WRITTEN_AT_ONCE: Final = 500
+WRITTEN_ALONE: Final = 200
+ASKED: Final = "asked.npz"
+BASE: Final = "base-0.usearch"
 
 
 def main() -> None:
@@ -75,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--expansion-search", type=int, nargs="*", default=[32, 64, 96, 128, 192, 256])
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="folder to build in, and to find what was built before")
     parser.add_argument("--database-url", help="an empty PostgreSQL database with pgvector")
     parser.add_argument("--photos", type=Path, help="folder of photos by category: precision of embedders")
     parser.add_argument(
@@ -110,34 +120,84 @@ class Population:
 
 
 def _measure(photos: int, options: argparse.Namespace) -> None:
+    print(f"\n{photos:,} × {DIMENSIONS}, usearch f16, {options.queries} queries, recall@{K} against exact")
+    with _folder(options.keep) as root:
+        for connectivity in options.connectivity:
+            for expansion in options.expansion_add:
+                folder = root / f"{photos}-{connectivity}-{expansion}-{options.queries}-{options.seed}"
+                if not (folder / ASKED).exists():
+                    _build(folder, photos, (connectivity, expansion), options)
+                _report(folder, options.expansion_search)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where what is built goes: for good if somebody says where."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "work") as folder:
+        yield Path(folder)
+
+
+def _build(folder: Path, photos: int, built: tuple[int, int], options: argparse.Namespace) -> None:
+    """Write an index as ``VectorIndex`` keeps it, and beside it the queries and their exact answers."""
+    connectivity, expansion = built
     population = Population(photos, options.seed)
-    stored = np.concatenate([population.draw(min(BLOCK, photos - at)) for at in range(0, photos, BLOCK)])
-    queries = population.draw(options.queries)
-    exact = _exact(stored, queries)
-    print(f"\n{photos:,} × {DIMENSIONS}, usearch f16, {len(queries)} queries, recall@{K} against exact")
-    for connectivity in options.connectivity:
-        for expansion in options.expansion_add:
-            _one(stored, queries, exact, (connectivity, expansion), options.expansion_search)
+    exact = Exact(population.draw(options.queries))
+    index = vectors.empty(DIMENSIONS, connectivity=connectivity, expansion_add=expansion)
+    seconds = 0.0
+    for at, block in _blocks(population, photos):
+        start = time.thread_time()
+        index.add(np.arange(at, at + len(block), dtype=np.uint64), block.astype(np.float32), threads=1)
+        seconds += time.thread_time() - start
+        exact.add(at, block)
+        print(f"  {at + len(block):,} built, {seconds:.0f} s", end="\r", file=sys.stderr, flush=True)
+    print(
+        f"  connectivity {connectivity}, expansion {expansion}: built in {seconds:.0f} s of processor time "
+        f"({photos / seconds:,.0f}/s), {index.memory_usage / 1e6:,.0f} MB of memory",
+        flush=True,
+    )
+    folder.mkdir(exist_ok=True)
+    index.save(folder / BASE)
+    state = {"base": BASE, "live": "", "change": photos, "dead": []}
+    (folder / "state.json").write_text(json.dumps(state))
+    # Last: a folder with this file is complete.
+    np.savez(folder / ASKED, queries=exact.queries, places=exact.places)
+
+
+def _blocks(population: Population, photos: int) -> Iterator[tuple[int, Vectors]]:
+    for at in range(0, photos, BLOCK):
+        yield at, population.draw(min(BLOCK, photos - at))
 
 
 async def _measure_postgres(photos: int, options: argparse.Namespace) -> None:
     """The same in pgvector: wall-clock times, for most of the work is the server's."""
     population = Population(photos, options.seed)
-    stored = np.concatenate([population.draw(min(BLOCK, photos - at)) for at in range(0, photos, BLOCK)])
-    queries = population.draw(options.queries)
-    exact = await asyncio.to_thread(_exact, stored, queries)
+    exact = Exact(population.draw(options.queries))
     name = f"onnx/bench-{photos}/1"
     database = await open_upgraded(options.database_url)
     index = await PgVectorIndex.open(database, options.database_url, name=name, dimensions=DIMENSIONS)
-    start = time.perf_counter()
-    for at in range(0, photos, WRITTEN_AT_ONCE):
-        await database.write(
-            partial(_write, name=name, vectors=stored[at : at + WRITTEN_AT_ONCE], first=at)
-        )
-    seconds = time.perf_counter() - start
-    print(f"  pgvector: {photos:,} recorded in {seconds:.0f} s ({photos / seconds:,.0f}/s)")
-    recall, rate = await asyncio.to_thread(_asked, index, queries, exact)
+    seconds = 0.0
+    for first, block in _blocks(population, photos):
+        exact.add(first, block)
+        start = time.perf_counter()
+        for at in range(0, len(block), WRITTEN_AT_ONCE):
+            part = block[at : at + WRITTEN_AT_ONCE]
+            await database.write(partial(_write, name=name, vectors=part, first=first + at))
+        seconds += time.perf_counter() - start
+    print(
+        f"  pgvector: {photos:,} recorded in {seconds:.0f} s ({photos / seconds:,.0f}/s), "
+        f"{WRITTEN_AT_ONCE} in a transaction"
+    )
+    recall, rate = await asyncio.to_thread(_asked, index, exact)
     print(f"    recall {recall:.4f}, {rate:,.0f} queries/s, one after the other")
+    start = time.perf_counter()
+    for place, vector in enumerate(population.draw(WRITTEN_ALONE), start=photos):
+        await database.write(partial(_write, name=name, vectors=vector[None], first=place))
+    rate = WRITTEN_ALONE / (time.perf_counter() - start)
+    print(f"    {rate:,.0f} recorded in a second with a transaction each")
     await database.close()
 
 
@@ -146,80 +206,78 @@ def _write(connection: Connection, *, name: str, vectors: Vectors, first: int) -
         shelf.put(connection, PhotoId(place), alike.fingerprint_of(name, vector))
 
 
-def _asked(index: PgVectorIndex, queries: Vectors, exact: NDArray[Any]) -> tuple[float, float]:
+def _asked(index: PgVectorIndex, exact: Exact) -> tuple[float, float]:
+    asked = exact.queries.astype(np.float32)
     start = time.perf_counter()
-    found = [index.search(query.astype(np.float32), k=K) for query in queries]
+    found = [[int(photo) for photo, _ in index.search(query, k=K)] for query in asked]
     seconds = time.perf_counter() - start
-    hits = sum(
-        len({photo for photo, _ in near} & set(places.tolist()))
-        for near, places in zip(found, exact, strict=True)
-    )
-    return hits / exact.size, len(queries) / seconds
+    return _recall(found, exact.places), len(asked) / seconds
 
 
-def _one(
-    stored: Vectors, queries: Vectors, exact: NDArray[Any], built: tuple[int, int], searches: list[int]
-) -> None:
-    connectivity, expansion = built
-    index = vectors.empty(DIMENSIONS, connectivity=connectivity, expansion_add=expansion)
+def _report(folder: Path, searches: list[int]) -> None:
+    """Open what was built, as the service does when it starts, and ask."""
+    with np.load(folder / ASKED) as asked:
+        queries, exact = asked["queries"].astype(np.float32), asked["places"]
+    before = psutil.Process().memory_full_info().uss
+    start = time.perf_counter()
+    index = vectors.VectorIndex(folder, dimensions=DIMENSIONS)
+    seconds = time.perf_counter() - start
+    own = psutil.Process().memory_full_info().uss - before
+    size = (folder / BASE).stat().st_size
+    opened = f"opened in {seconds * 1e3:.0f} ms, {own / 1e6:,.0f} MB of its own"
+    print(f"    {size / 1e6:,.0f} MB on disk, {opened}")
+    _print_rate("as shipped, first answers", *_searched(index, queries, exact))
+    _print_rate("as shipped", *_searched(index, queries, exact))
+    mapped = vectors.restored(folder / BASE, view=True)
+    for expansion in searches:
+        mapped.expansion_search = expansion
+        _print_rate(f"expansion {expansion:>3} in searches", *_searched_in(mapped, queries, exact))
+
+
+def _print_rate(what: str, recall: float, rate: float) -> None:
+    print(f"    {what}: recall {recall:.4f}, {rate:7,.0f} queries/s", flush=True)
+
+
+def _searched(
+    index: vectors.VectorIndex, queries: NDArray[np.float32], exact: Places
+) -> tuple[float, float]:
+    """Recall, and queries in a second of this thread, through all that the service goes through."""
     start = time.thread_time()
-    for at in range(0, len(stored), BLOCK):
-        block = stored[at : at + BLOCK].astype(np.float32)
-        index.add(np.arange(at, at + len(block), dtype=np.uint64), block, threads=1)
+    found = [[int(photo) for photo, _ in index.search(query, k=K)] for query in queries]
     seconds = time.thread_time() - start
-    print(
-        f"  connectivity {connectivity}, expansion {expansion}: built in {seconds:.0f} s of processor time "
-        f"({len(stored) / seconds:,.0f}/s), {index.memory_usage / 1e6:,.0f} MB of memory"
-    )
-    for expansion_search in searches:
-        index.expansion_search = expansion_search
-        recall, rate = _searched(index, queries, exact)
-        print(
-            f"    expansion {expansion_search:>3} in searches: recall {recall:.4f}, {rate:7,.0f} queries/s"
-        )
-    _opened(index, queries, exact)
+    return _recall(found, exact), len(queries) / seconds
 
 
-def _searched(index: Any, queries: Vectors, exact: NDArray[Any]) -> tuple[float, float]:
-    asked = queries.astype(np.float32)
+def _searched_in(index: Any, queries: NDArray[np.float32], exact: Places) -> tuple[float, float]:
+    """The same in usearch alone."""
     start = time.thread_time()
-    found = [index.search(query, K).keys for query in asked]
+    found = [index.search(query, K).keys for query in queries]
     seconds = time.thread_time() - start
-    hits = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found, exact, strict=True))
-    return hits / exact.size, len(asked) / seconds
+    return _recall([keys.tolist() for keys in found], exact), len(queries) / seconds
 
 
-def _opened(index: Any, queries: Vectors, exact: NDArray[Any]) -> None:
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "work") as folder:
-        path = Path(folder) / "index.usearch"
-        index.save(path)
-        before = psutil.Process().memory_full_info().uss
-        start = time.perf_counter()
-        mapped = vectors.restored(path, view=True)
-        seconds = time.perf_counter() - start
-        own = psutil.Process().memory_full_info().uss - before
-        recall, rate = _searched(mapped, queries, exact)
-        print(
-            f"    mapped from {path.stat().st_size / 1e6:,.0f} MB: opened in {seconds * 1e3:.0f} ms, "
-            f"{own / 1e6:,.0f} MB of its own; as shipped (expansion {vectors.EXPANSION_SEARCH}): "
-            f"recall {recall:.4f}, {rate:,.0f} queries/s"
-        )
+def _recall(found: list[list[int]], exact: Places) -> float:
+    return sum(len(set(a) & set(b.tolist())) for a, b in zip(found, exact, strict=True)) / exact.size
 
 
-def _exact(stored: Vectors, queries: Vectors) -> NDArray[Any]:
-    """``[queries, K]``, the places of the nearest."""
-    asked = queries.astype(np.float32)
-    best_scores = np.full((len(asked), 0), 0, np.float32)
-    best_places = np.zeros((len(asked), 0), np.int64)
-    for at in range(0, len(stored), BLOCK):
-        scores = asked @ stored[at : at + BLOCK].astype(np.float32).T
+class Exact:
+    """The ``K`` nearest of each query, by looking at all vectors, block by block."""
+
+    def __init__(self, queries: Vectors) -> None:
+        self.queries = queries
+        self._asked = queries.astype(np.float32)
+        self._scores = np.full((len(queries), 0), 0, np.float32)
+        self.places: Places = np.zeros((len(queries), 0), np.int64)
+
+    def add(self, at: int, block: Vectors) -> None:
+        """Look at vectors whose places begin at ``at``."""
+        scores = self._asked @ block.astype(np.float32).T
         places = np.argpartition(-scores, min(K, scores.shape[1] - 1), axis=1)[:, :K]
-        best_scores = np.concatenate([best_scores, np.take_along_axis(scores, places, 1)], axis=1)
-        best_places = np.concatenate([best_places, places + at], axis=1)
-        order = np.argsort(-best_scores, axis=1)[:, :K]
-        best_scores = np.take_along_axis(best_scores, order, 1)
-        best_places = np.take_along_axis(best_places, order, 1)
-    return best_places
+        self._scores = np.concatenate([self._scores, np.take_along_axis(scores, places, 1)], axis=1)
+        self.places = np.concatenate([self.places, places + at], axis=1)
+        order = np.argsort(-self._scores, axis=1)[:, :K]
+        self._scores = np.take_along_axis(self._scores, order, 1)
+        self.places = np.take_along_axis(self.places, order, 1)
 
 
 def _categories(folder: Path, models: list[Path]) -> None:

@@ -6,17 +6,19 @@ Each service has its own indexes, connections and folder, as processes have; the
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
 from hayloft.directory import migrations as directory_migrations
 from hayloft.errors import PhotoDeleted
-from hayloft.similarity import shelf
+from hayloft.similarity import alike, shelf
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
 from hayloft.similarity.embedders.names import made
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
@@ -29,6 +31,14 @@ from postgres_server import PostgresServer
 from similarity_samples import DISGUISES, NAMES, InlineDecoder, World, pixels, sample
 
 Open = Callable[..., Any]
+
+WAITING_FOR_READERS = (2 + 0.95) / 3
+"""Where a rebuild stands that has made the last of three indexes and cannot do away with the old one."""
+
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = '{}' AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture
@@ -199,11 +209,80 @@ async def test_vectors_that_were_lost_come_back_from_what_is_recorded(
     assert await similarity.similar(PhotoId(1), k=9) == before
 
 
+async def test_a_rebuild_says_how_far_it_is_in_making_the_index(
+    world: World, start: Open, url: str
+) -> None:
+    """An index is not done before all who might still use the old one are gone: here, somebody stays."""
+    similarity = await start("one")
+    for photo, name in enumerate(NAMES, start=1):
+        await similarity.ingest(world.uploaded(photo, sample(name)))
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    reader = await asyncpg.connect(plain)
+    told: list[float] = []
+    try:
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM links")
+        await similarity.rebuild()
+        async with asyncio.timeout(60):
+            while not told or told[-1] < WAITING_FOR_READERS:
+                await asyncio.sleep(0.01)
+                now = (await similarity.status()).rebuilding
+                assert now is not None
+                told.append(now)
+    finally:
+        await reader.close()
+    await similarity.caught_up()
+    assert told == sorted(told)
+    assert told[-1] < 1
+    assert (await similarity.status()).rebuilding is None
+
+
+async def test_what_a_rebuild_that_was_broken_off_left_behind_goes(
+    world: World, start: Open, url: str
+) -> None:
+    similarity = await start("one")
+    await similarity.ingest(world.uploaded(1, sample(NAMES[0])))
+    index = similarity._repertoire._alike[0].index._index
+    await ask(url, f"CREATE INDEX {index}_ccnew ON vectors (photo)")
+    await ask(url, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}_ccnew'::regclass")
+    await similarity.rebuild()
+    await similarity.caught_up()
+    left = await ask(url, "SELECT indexname FROM pg_indexes WHERE tablename = 'vectors'")
+    assert {row[0] for row in left} == {"vectors_pkey", index}
+
+
+async def test_a_photo_taken_in_again_by_the_same_method_keeps_one_vector(
+    world: World, start: Open, url: str
+) -> None:
+    similarity = await start("one")
+    rng = np.random.default_rng(1)
+    name = "onnx/tried/1"
+    first, second = (alike.fingerprint_of(name, rng.normal(size=8)) for _ in range(2))
+    await similarity._database.write(lambda connection: shelf.put(connection, PhotoId(1), first))
+    put = await similarity._database.write(lambda connection: shelf.put(connection, PhotoId(1), second))
+    (row,) = await ask(url, f"SELECT change, photo, vector::text FROM vectors WHERE method = '{name}'")
+    assert (row["change"], row["photo"]) == (put.change, 1)
+    kept = np.array(json.loads(row["vector"]), np.float32)
+    assert np.array_equal(kept, alike.vector_of(second))
+
+
+async def test_searches_live_through_a_connection_that_breaks(world: World, start: Open, url: str) -> None:
+    similarity = await start("one")
+    for photo, name in enumerate(NAMES, start=1):
+        await similarity.ingest(world.uploaded(photo, sample(name)))
+    before = await similarity.similar(PhotoId(1), k=9)
+    name = make_url(url).database
+    await ask(url, END_OTHERS.format(name))
+    assert await similarity.similar(PhotoId(1), k=9) == before
+    assert await similarity.similar(PhotoId(1), k=70) == before  # more thorough, on the same connection
+    await similarity.ingest(world.uploaded(77, picture_of("red")))
+    assert 77 in await neighbours(similarity, 1)
+
+
 async def test_searches_go_through_the_index(world: World, start: Open, url: str) -> None:
     similarity = await start("one")
     index = similarity._repertoire._alike[0].index
     zeros = "ARRAY[" + ",".join(["0.5"] * index._dimensions) + "]"
-    query = index._nearest.replace(":vector", zeros).replace(":k", "5")
+    query = index._nearest.replace("$1", zeros).replace("$2", "5")
     # With so few rows the planner reads all of them; it must be able to do otherwise.
     plan = "\n".join(
         row[0] for row in await ask(url, f"EXPLAIN {query}", before="SET enable_seqscan = off")

@@ -30,6 +30,11 @@ class Vectors(Protocol):
         """Everything recorded up to here is in the index."""
         ...
 
+    @property
+    def saved(self) -> float:
+        """How far a ``save`` that is going on is, 0 to 1; 1 where it takes no time worth telling."""
+        ...
+
     def __len__(self) -> int: ...
 
     def add(self, photo: PhotoId, vector: NDArray[np.float32], change: int) -> None:

@@ -36,6 +36,7 @@ from hayloft.similarity.linker import decide
 from hayloft.similarity.methods import Method
 from hayloft.similarity.migrations import open_upgraded
 from hayloft.similarity.progress import Progress
+from hayloft.similarity.rebuilding import rebuild
 from hayloft.similarity.recorder import Recorder
 from hayloft.similarity.repertoire import Repertoire, is_shared
 from hayloft.similarity.schema import State
@@ -356,13 +357,11 @@ class LocalSimilarity:
             await asyncio.gather(self._background, return_exceptions=True)
 
     async def _rebuild(self) -> None:
-        for done, method in enumerate(self._repertoire.methods):
-            self.progress.rebuilding = done / len(self._repertoire.methods)
-            fresh = await asyncio.to_thread(method.fresh)
-            await self._recorder.remake(fresh)
-            self._repertoire.replace(fresh)
-            await asyncio.to_thread(fresh.save, force=True)
+        await rebuild(self._repertoire, self._recorder, self._tell)
         await self._catch_up()
+
+    def _tell(self, share: float) -> None:
+        self.progress.rebuilding = share
 
     async def _catch_up(self) -> None:
         start = await self._database.read(_somewhere) if self._shared else FIRST

@@ -16,31 +16,28 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
 
 from hayloft.database import Database
-from hayloft.errors import InternalError
+from hayloft.similarity import halfvec
+from hayloft.similarity.reindexing import reindex
 from hayloft.types import PhotoId
 
 Vector = NDArray[np.float32]
 
 CONNECTIVITY: Final = 16
 EXPANSION_ADD: Final = 64
-EXPANSION_SEARCH_MIN: Final = 100
-EXPANSION_SEARCH_MAX: Final = 1000
-"""pgvector's own limit of ``hnsw.ef_search``."""
+EXPANSIONS: Final = (64, 128, 256, 512, 1000)
+"""``hnsw.ef_search``: the first that is twice what is asked for; pgvector's own limit is the last.
+
+Recall@10 among 100,000 vectors that lie as real ones do: 0.991 with 40, 0.9998 with 64 and 1.0000 with 100,
+at rates as 1 to 0.66 to 0.42."""
 INDEXED_DIMENSIONS_MAX: Final = 4000
 """pgvector's limit of an index over ``halfvec``; longer vectors are compared one by one."""
 REFILL_PAGE: Final = 500
 NEVER_BEHIND: Final = (1 << 63) - 1
 
-_INSERT: Final = text(
-    "INSERT INTO vectors (change, method, photo, vector) "
-    "VALUES (:change, :method, :photo, CAST(CAST(:vector AS real[]) AS halfvec)) ON CONFLICT DO NOTHING"
-)
-_THOROUGHNESS: Final = text(
-    "SELECT set_config('hnsw.ef_search', :expansion, true), "
-    "set_config('hnsw.iterative_scan', 'strict_order', true)"
+_INSERT: Final = (
+    "INSERT INTO vectors (change, method, photo, vector) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 )
 _MISSING: Final = text(
     "SELECT f.change, f.photo, f.data FROM fingerprints f LEFT JOIN vectors v ON v.change = f.change "
@@ -50,8 +47,7 @@ _MISSING: Final = text(
 
 def put(connection: Connection, change: int, method: str, photo: PhotoId, data: bytes) -> None:
     """Record the vector of a fingerprint that was recorded as number ``change`` in this transaction."""
-    vector = np.frombuffer(data, np.float16).astype(np.float32).tolist()
-    connection.execute(_INSERT, {"change": change, "method": method, "photo": photo, "vector": vector})
+    halfvec.execute(connection, _INSERT, change, method, photo, np.frombuffer(data, np.float16))
 
 
 class PgVectorIndex:
@@ -70,6 +66,7 @@ class PgVectorIndex:
         self._name = name
         self._dimensions = dimensions
         self._stale = False
+        self.saved = 1.0
 
     @classmethod
     async def open(cls, database: Database, url: str, *, name: str, dimensions: int) -> PgVectorIndex:
@@ -89,13 +86,11 @@ class PgVectorIndex:
 
     def search(self, vector: Vector, *, k: int) -> list[tuple[PhotoId, float]]:
         """The ``k`` photos with the largest cosine, each with it, largest first."""
-        asked = np.asarray(vector, dtype=np.float32).tolist()
+        expansion = next((step for step in EXPANSIONS if step >= 2 * k), EXPANSIONS[-1])
 
         def work(connection: Connection) -> list[tuple[PhotoId, float]]:
-            expansion = min(max(EXPANSION_SEARCH_MIN, 2 * k), EXPANSION_SEARCH_MAX)
-            connection.execute(_THOROUGHNESS, {"expansion": str(expansion)})
-            rows = connection.execute(text(self._nearest), {"vector": asked, "k": k})
-            return [(PhotoId(row.photo), 1.0 - float(row.distance)) for row in rows]
+            rows = halfvec.search(connection, self._nearest, vector, k, expansion=expansion)
+            return [(PhotoId(photo), 1.0 - distance) for photo, distance in rows]
 
         found: list[tuple[PhotoId, float]] = self._now(self._database.read(work))
         return sorted(found, key=lambda one: (-one[1], one[0]))
@@ -107,11 +102,12 @@ class PgVectorIndex:
     def save(self) -> None:
         """After ``successor``: put in what is recorded and missing, and make the index anew."""
         if self._stale:
+            self.saved = 0.0
             while self._now(self._database.write(self._refill)):
                 pass
             self._now(self._database.write(self._create))
             self._now(self._reindex())
-            self._stale = False
+            self._stale, self.saved = False, 1.0
 
     def successor(self) -> PgVectorIndex:
         """The same one, to be made anew by its next ``save``."""
@@ -132,46 +128,38 @@ class PgVectorIndex:
     @property
     def _method(self) -> str:
         """The name as a literal: the planner takes a partial index only for a constant."""
-        return "'" + self._name.replace("'", "''").replace(":", "\\:") + "'"
+        return "'" + self._name.replace("'", "''") + "'"
 
     @property
     def _nearest(self) -> str:
         column = f"CAST(vector AS halfvec({self._dimensions}))"
-        asked = f"CAST(CAST(:vector AS real[]) AS halfvec({self._dimensions}))"
+        asked = f"CAST($1 AS halfvec({self._dimensions}))"
         return (  # the name is a quoted literal, the rest is ours
             f"SELECT photo, {column} <=> {asked} AS distance FROM vectors "  # noqa: S608
-            f"WHERE method = {self._method} ORDER BY {column} <=> {asked} LIMIT :k"
+            f"WHERE method = {self._method} ORDER BY {column} <=> {asked} LIMIT $2"
         )
 
     def _create(self, connection: Connection) -> None:
         if self._dimensions > INDEXED_DIMENSIONS_MAX:
             return
-        connection.execute(
-            text(
-                f"CREATE INDEX IF NOT EXISTS {self._index} ON vectors "
-                f"USING hnsw (CAST(vector AS halfvec({self._dimensions})) halfvec_cosine_ops) "
-                f"WITH (m = {CONNECTIVITY}, ef_construction = {EXPANSION_ADD}) "
-                f"WHERE method = {self._method}"
-            )
+        connection.exec_driver_sql(
+            f"CREATE INDEX IF NOT EXISTS {self._index} ON vectors "
+            f"USING hnsw (CAST(vector AS halfvec({self._dimensions})) halfvec_cosine_ops) "
+            f"WITH (m = {CONNECTIVITY}, ef_construction = {EXPANSION_ADD}) "
+            f"WHERE method = {self._method}"
         )
 
     def _drop(self, connection: Connection) -> None:
-        connection.execute(text(f"DROP INDEX IF EXISTS {self._index}"))
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {self._index}")
 
     async def _reindex(self) -> None:
-        """Make the index anew while the old one answers; takes minutes for a million vectors."""
-        import asyncpg
-
         if self._dimensions > INDEXED_DIMENSIONS_MAX:
             return
-        plain = make_url(self._url).set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await asyncpg.connect(plain)
-        try:
-            await connection.execute(f"REINDEX INDEX CONCURRENTLY {self._index}")
-        except asyncpg.PostgresError as failure:
-            raise InternalError(f"The vectors' index cannot be made anew: {failure}.") from failure
-        finally:
-            await connection.close()
+        vectors = await self._database.read(self._count)
+        await reindex(self._url, self._index, vectors=vectors, tell=self._tell)
+
+    def _tell(self, share: float) -> None:
+        self.saved = share
 
     def _count(self, connection: Connection) -> int:
         counted = text("SELECT count(*) FROM fingerprints WHERE method = :method")

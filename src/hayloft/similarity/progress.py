@@ -15,6 +15,13 @@ from hayloft.clock import Clock
 
 WINDOW_SECONDS: Final = 60.0
 
+Tell = Callable[[float], None]
+"""Hears how far something is, 0 to 1."""
+
+
+def nobody(share: float) -> None:
+    """Does not care."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:

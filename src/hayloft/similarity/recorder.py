@@ -22,6 +22,7 @@ from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.methods import Fetch, Match, Method, Prover
 from hayloft.similarity.pgvectors import NEVER_BEHIND
+from hayloft.similarity.progress import Tell, nobody
 from hayloft.similarity.records import Seen
 from hayloft.similarity.schema import State
 from hayloft.similarity.shelf import Recorded
@@ -99,10 +100,13 @@ class Recorder:
 
         return await self.serially(self._database.write(work))
 
-    async def remake(self, method: Method) -> None:
-        """Put ``method``, which is empty, in the place of the one of its name, once all is added to it."""
+    async def remake(self, method: Method, *, tell: Tell = nobody) -> None:
+        """Put ``method``, which is empty, in the place of the one of its name, once all is added to it.
+
+        ``tell`` hears how far that is.
+        """
         self._removed = set()
-        at = await self._load(method)
+        at = await self._load(method, tell)
         await self.serially(self._put_in_place(method, at))
 
     async def retire(self, names: Sequence[str]) -> None:
@@ -251,12 +255,14 @@ class Recorder:
             self._methods.pop(name, None)
             self._heard.pop(name, None)
 
-    async def _load(self, method: Method) -> int:
+    async def _load(self, method: Method, tell: Tell = nobody) -> int:
         """Add what is recorded and not in the index; returns how far that went."""
         at = method.loaded
+        first, last = await self._database.read(lambda connection: shelf.span(connection, method.name))
         while page := await self._database.read(_page(method.name, at)):
             await asyncio.to_thread(_add_all, method, page)
             at = page[-1].change
+            tell(min(1.0, (at - first + 1) / max(1, last - first + 1)))
         return at
 
     async def _put_in_place(self, method: Method, at: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,10 +18,10 @@ from sqlalchemy import (
     exists,
     false,
     func,
-    insert,
     or_,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hayloft.similarity import links, pgvectors
 from hayloft.similarity.embedders.names import made
@@ -30,6 +30,8 @@ from hayloft.similarity.grouping import regroup
 from hayloft.similarity.schema import State, fingerprints, photos, removals
 from hayloft.similarity.schema import links as links_table
 from hayloft.types import PhotoId
+
+_INSERTING: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +45,33 @@ class Recorded:
 
 def put(connection: Connection, photo: PhotoId, fingerprint: Fingerprint) -> Recorded:
     """Record one fingerprint in place of an older one of the same method."""
-    connection.execute(
-        delete(fingerprints).where(
-            fingerprints.c.method == fingerprint.method, fingerprints.c.photo == photo
+    change = _insert(connection, photo, fingerprint)
+    if change is None:
+        # Not said beforehand: a statement that was planned while the table was empty reads, until the
+        # server's next look at its statistics, all that the method ever recorded.
+        connection.execute(
+            delete(fingerprints).where(
+                fingerprints.c.method == fingerprint.method, fingerprints.c.photo == photo
+            )
         )
-    )
-    inserted = connection.execute(
-        insert(fingerprints).values(
-            method=fingerprint.method,
-            photo=photo,
-            quality=fingerprint.quality,
-            data=fingerprint.data,
-        )
-    )
-    assert inserted.inserted_primary_key is not None
-    change = int(inserted.inserted_primary_key[0])
+        change = _insert(connection, photo, fingerprint)
+        assert change is not None
     if connection.dialect.name == "postgresql" and made(fingerprint.method):
         pgvectors.put(connection, change, fingerprint.method, photo, fingerprint.data)
     return Recorded(change=change, photo=photo, fingerprint=fingerprint)
+
+
+def _insert(connection: Connection, photo: PhotoId, fingerprint: Fingerprint) -> int | None:
+    """Its number; None if there is one of its method already."""
+    inserting = _INSERTING[connection.dialect.name](fingerprints).values(
+        method=fingerprint.method, photo=photo, quality=fingerprint.quality, data=fingerprint.data
+    )
+    change = connection.execute(
+        inserting.on_conflict_do_nothing(index_elements=["photo", "method"]).returning(
+            fingerprints.c.change
+        )
+    ).scalar()
+    return None if change is None else int(change)
 
 
 def of_photos(connection: Connection, method: str, chosen: Sequence[PhotoId]) -> dict[PhotoId, Fingerprint]:
@@ -123,6 +134,13 @@ def after(connection: Connection, method: str, change: int, *, limit: int) -> li
     return [
         Recorded(change=row.change, photo=PhotoId(row.photo), fingerprint=_fingerprint(row)) for row in rows
     ]
+
+
+def span(connection: Connection, method: str) -> tuple[int, int]:
+    """The numbers of the first and the last that a method keeps; zeros if it keeps nothing."""
+    lowest, highest = func.min(fingerprints.c.change), func.max(fingerprints.c.change)
+    first, last = connection.execute(select(lowest, highest).where(fingerprints.c.method == method)).one()
+    return (0, 0) if first is None else (int(first), int(last))
 
 
 def all_of(connection: Connection, photo: PhotoId) -> list[Fingerprint]:
