@@ -73,7 +73,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.directory = MemoryDirectory(volumes_writable=1, replicas=self.replicas, clock=self.clock)
-        self.stores = {name: FailingStore(name) for name in NAMES}
+        self.stores: dict[StoreId, FailingStore] = {}
+        self.stores |= {name: FailingStore(name, peers=self.stores) for name in NAMES}
         self.pitchfork = self.new_pitchfork()
 
     def new_pitchfork(self) -> Pitchfork:
@@ -140,7 +141,7 @@ class World:
                 continue
 
     def replace_by_empty(self, name: StoreId) -> None:
-        self.stores[name] = FailingStore(name)
+        self.stores[name] = FailingStore(name, peers=self.stores)
 
     async def settle(self) -> None:
         """Let the pitchfork work until there is nothing left to do."""

@@ -73,7 +73,7 @@ class Record:
     sequence: int
     alternate_key: int
     body: tuple[ReadableBuffer, ...]
-    """Header, data and metadata, as they will stand on disk."""
+    """Header, data and metadata, as they will stand on disk, in any number of pieces."""
     body_size: int
     data_size: int
     checksum: int
@@ -129,6 +129,20 @@ def encode(
         body_size=HEADER.size + size + len(metadata),
         data_size=size,
         checksum=checksum,
+    )
+
+
+def adopt(needle: Needle, *, salt: int) -> Record:
+    """The record of a verified needle for another log, whose ``salt`` this is; nothing is copied."""
+    body = needle.body
+    return Record(
+        kind=Kind(needle.kind),
+        sequence=needle.sequence,
+        alternate_key=needle.alternate_key,
+        body=(body,),
+        body_size=body.nbytes,
+        data_size=needle.data_size,
+        checksum=needle.checksum_from(salt),
     )
 
 
@@ -231,7 +245,11 @@ class Needle:
     @property
     def body_checksum(self) -> int:
         """CRC-32C of the body, the same for the same needle in every log."""
-        checksum: int = google_crc32c.value(np.frombuffer(self._buffer, np.uint8, self._footer_at))
+        return self.checksum_from(0)
+
+    def checksum_from(self, salt: int) -> int:
+        """CRC-32C of the body, begun from a log's salt."""
+        checksum: int = google_crc32c.extend(salt, np.frombuffer(self._buffer, np.uint8, self._footer_at))
         return checksum
 
     @property

@@ -191,8 +191,10 @@ class Store(Protocol):
         """
         ...
 
-    async def export_needles(self, volume: VolumeId, needles: Sequence[NeedleKey]) -> bytes:
-        """These needles as records that ``import_needles`` takes, verified; deletions too.
+    async def export_needles(
+        self, volume: VolumeId, needles: Sequence[NeedleKey]
+    ) -> bytes | bytearray | memoryview:
+        """These needles as records that another store takes over, verified; deletions too.
 
         Needles that are absent or damaged are left out, and what is past ``limits.TRANSFER_BYTES`` unless
         it is the first.
@@ -203,8 +205,10 @@ class Store(Protocol):
         """
         ...
 
-    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
-        """Take over what another replica exported, in one write and one sync.
+    async def fetch_needles(
+        self, volume: VolumeId, needles: Sequence[NeedleKey], *, source: StoreId
+    ) -> Imported:
+        """Take over what the store called ``source`` exports of these needles, in one write and one sync.
 
         The volume is created if it is not there yet, and may be sealed or full as long as its index can
         address what comes. A tombstone wins, on whichever side it is. A needle that is whole here is
@@ -212,7 +216,10 @@ class Store(Protocol):
         checksum, so that all replicas choose alike).
 
         Raises:
-            InvalidRequest: the records were damaged on their way; nothing was done.
+            RoleUnavailable: the source does not answer, or it is not known where it is.
+            VolumeNotFound: the source has no such volume.
+            InvalidRequest: these are too many, another volume's, or the records were damaged on their way;
+                nothing was done.
             StorageFull: the disk, or the volume, has no room for them; nothing was done.
             VolumeReadOnly, VolumeCorrupt: the volume cannot be written; nothing was done.
         """

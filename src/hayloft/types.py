@@ -357,6 +357,10 @@ class Placement:
     writable: bool
 
 
+MISSING: Final = "missing"
+"""What is wrong with a replica that its store has nothing of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaState:
     """One replica of a logical volume as the directory knows it."""

@@ -28,6 +28,7 @@ from hayloft.directory.server import directory_application
 from hayloft.errors import HayloftError, PhotoDeleted
 from hayloft.pitchfork import Pitchfork
 from hayloft.pitchfork.server import pitchfork_application
+from hayloft.roles import Store
 from hayloft.store.client import StoreClient
 from hayloft.store.local import LocalStore
 from hayloft.store.server import store_application
@@ -60,8 +61,8 @@ WAIT_SECONDS_MAX = 60.0
 class StoreProcess:
     """A store behind HTTP at an address that stays, as a process would have it."""
 
-    def __init__(self, name: StoreId, folder: Path) -> None:
-        self.name, self.folder, self.port = name, folder, free_port()
+    def __init__(self, name: StoreId, folder: Path, peers: dict[StoreId, Store]) -> None:
+        self.name, self.folder, self.peers, self.port = name, folder, peers, free_port()
         self.client = StoreClient(self.url, patience=Patience(attempts=1, total_seconds=20.0))
         self._server: AppServer | None = None
         self._store: LocalStore | None = None
@@ -75,7 +76,7 @@ class StoreProcess:
         return self._server is not None
 
     async def start(self) -> None:
-        self._store = LocalStore(self.folder, store=self.name, settings=VOLUMES)
+        self._store = LocalStore(self.folder, store=self.name, settings=VOLUMES, peers=self.peers)
         self._server = AppServer(store_application(self._store), port=self.port, stop_seconds_max=1)
         await self._server.__aenter__()
 
@@ -92,7 +93,9 @@ class StoreProcess:
 class Cluster:
     def __init__(self, folder: Path, directory: DirectoryClient, directory_url: str) -> None:
         self.directory, self.directory_url = directory, directory_url
-        self.stores = {name: StoreProcess(name, folder / name) for name in NAMES}
+        peers: dict[StoreId, Store] = {}
+        self.stores = {name: StoreProcess(name, folder / name, peers) for name in NAMES}
+        peers |= {name: store.client for name, store in self.stores.items()}
         self.photos: dict[PhotoId, bytes] = {}
         self.deleted: set[PhotoId] = set()
 

@@ -1,4 +1,4 @@
-"""What replicas need of stores to become the same again: digest, listing, export, import.
+"""What replicas need of stores to become the same again: digest, listing, export, fetch.
 
 Over every store: in this process, over HTTP on a real socket, and in memory. What only a store with files
 can show (damage, crashes, indexes) stands at the end.
@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
+from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,10 @@ from hayloft.types import (
 )
 from hayloft.wire.serving import AppServer
 
+SOURCE = StoreId("source")
+KNOWN: dict[StoreId, Store] = {}
+"""Where the stores of these tests find each other: ``copy`` puts there what is copied from."""
+
 VOLUME = VolumeId(5)
 SETTINGS = VolumeSettings(size_bytes_max=1 << 20, free_space_reserve_bytes=0)
 
@@ -58,12 +63,18 @@ class Replicas:
     other: Store
 
 
+def local_store(folder: Path, settings: VolumeSettings = SETTINGS) -> LocalStore:
+    return LocalStore(folder, store=StoreId(folder.name), settings=settings, peers=KNOWN)
+
+
 @pytest.fixture(params=["local", "http", "memory"])
 async def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Replicas]:
     if request.param == "memory":
-        yield Replicas(one=MemoryStore(StoreId("one")), other=MemoryStore(StoreId("other")))
+        yield Replicas(
+            one=MemoryStore(StoreId("one"), peers=KNOWN), other=MemoryStore(StoreId("other"), peers=KNOWN)
+        )
         return
-    stores = [LocalStore(tmp_path / name, store=StoreId(name), settings=SETTINGS) for name in ("a", "b")]
+    stores = [local_store(tmp_path / name) for name in ("a", "b")]
     if request.param == "local":
         yield Replicas(one=stores[0], other=stores[1])
     else:
@@ -112,9 +123,28 @@ async def all_keys(store: Store) -> list[NeedleKey]:
 
 
 async def copy(source: Store, target: Store, *keys: NeedleKey) -> tuple[int, int, int]:
-    records = await source.export_needles(VOLUME, keys or await all_keys(source))
-    imported = await target.import_needles(VOLUME, records)
-    return imported.stored, imported.deleted, imported.kept
+    KNOWN[SOURCE] = source
+    fetched = await target.fetch_needles(VOLUME, keys or await all_keys(source), source=SOURCE)
+    return fetched.stored, fetched.deleted, fetched.kept
+
+
+class Sending(MemoryStore):
+    """A source that sends these records, whatever it is asked for."""
+
+    def __init__(self, records: bytes) -> None:
+        super().__init__()
+        self.records = records
+
+    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:
+        return self.records
+
+
+async def take_over(target: Store, records: bytes) -> tuple[int, int, int]:
+    return await copy(Sending(records), target, key(1))
+
+
+async def export(store: Store, *keys: NeedleKey) -> bytes:
+    return bytes(await store.export_needles(VOLUME, keys))
 
 
 async def test_replicas_with_the_same_needles_have_the_same_digest(replicas: Replicas) -> None:
@@ -259,9 +289,8 @@ async def test_a_deletion_is_taken_over_by_who_never_had_the_needle(replicas: Re
     # The records of one photo in one import: whatever their order, its deletion wins.
     third = MemoryStore()
     await fill(third, 1)
-    records = await replicas.one.export_needles(VOLUME, [key(1)])
-    mixed = records + await third.export_needles(VOLUME, [key(1)])
-    await replicas.other.import_needles(VOLUME, mixed)
+    mixed = await export(replicas.one, key(1)) + await export(third, key(1))
+    await take_over(replicas.other, mixed)
     with pytest.raises(PhotoDeleted):
         await replicas.other.read(key(1).photo)
 
@@ -283,9 +312,9 @@ async def test_needles_of_the_same_time_are_decided_alike(replicas: Replicas) ->
 
 async def test_what_is_not_there_is_left_out(replicas: Replicas) -> None:
     await fill(replicas.one, 1)
-    assert await replicas.one.export_needles(VOLUME, [key(2), key(1, AlternateKey.THUMB)]) == b""
+    assert await export(replicas.one, key(2), key(1, AlternateKey.THUMB)) == b""
     assert await copy(replicas.one, replicas.other, key(2), key(1)) == (1, 0, 0)
-    assert await replicas.other.import_needles(VOLUME, b"") is not None
+    assert await take_over(replicas.other, b"") == (0, 0, 0)
 
 
 async def test_an_export_stops_when_it_is_long_enough(
@@ -301,7 +330,7 @@ async def test_an_export_stops_when_it_is_long_enough(
 async def test_damage_on_the_way_is_refused_as_a_whole(replicas: Replicas) -> None:
     await fill(replicas.one, 1, 2, 3)
     await fill(replicas.other, 9)
-    records = await replicas.one.export_needles(VOLUME, [key(1), key(2), key(3)])
+    records = await export(replicas.one, key(1), key(2), key(3))
     for damaged in (
         records[:-1],
         records[:-600],
@@ -311,7 +340,7 @@ async def test_damage_on_the_way_is_refused_as_a_whole(replicas: Replicas) -> No
         b"nonsense that is long enough to be a header",
     ):
         with pytest.raises(InvalidRequest):
-            await replicas.other.import_needles(VOLUME, damaged)
+            await take_over(replicas.other, damaged)
     assert await all_keys(replicas.other) == [key(9)]
 
 
@@ -343,7 +372,7 @@ async def test_bad_questions(replicas: Replicas) -> None:
 
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[tuple[LocalStore, LocalStore]]:
-    opened = [LocalStore(tmp_path / name, store=StoreId(name), settings=SETTINGS) for name in ("a", "b")]
+    opened = [local_store(tmp_path / name) for name in ("a", "b")]
     yield opened[0], opened[1]
     for store in opened:
         await store.close()
@@ -426,10 +455,10 @@ async def test_a_sealed_and_a_full_volume_are_repaired(stores: tuple[LocalStore,
 
 
 async def test_a_full_disk_refuses_an_import_and_serves_on(tmp_path: Path) -> None:
-    one = LocalStore(tmp_path / "a", store=StoreId("a"), settings=SETTINGS)
+    one = local_store(tmp_path / "a")
     await fill(one, 1)
     greedy = VolumeSettings(free_space_reserve_bytes=SystemDisk().space(tmp_path)[1])
-    full = LocalStore(tmp_path / "b", store=StoreId("b"), settings=greedy)
+    full = local_store(tmp_path / "b", greedy)
     with pytest.raises(StorageFull):
         await copy(one, full)
     with pytest.raises(PhotoNotFound):
@@ -535,8 +564,11 @@ async def test_imports_and_appends_share_a_volume(stores: tuple[LocalStore, Loca
         ("POST", "/volume/lv-5/export", b'{"needles": [[1]]}', 400),
         ("POST", "/volume/lv-5/export", b"nonsense", 400),
         ("POST", "/volume/lv-5/export", b'{"needles": [[1, "orig"]]}', 200),
-        ("POST", "/volume/lv-5/import", b"nonsense", 400),
-        ("GET", "/volume/lv-5/import", None, 405),
+        ("POST", "/volume/lv-5/fetch", b'{"needles": [[1, "orig"]]}', 400),
+        ("POST", "/volume/lv-5/fetch", b'{"source": "", "needles": [[1, "orig"]]}', 400),
+        ("POST", "/volume/lv-5/fetch", b'{"source": "source", "needles": [[1, "huge"]]}', 400),
+        ("POST", "/volume/lv-5/fetch", b'{"source": "nobody", "needles": [[1, "orig"]]}', 503),
+        ("GET", "/volume/lv-5/fetch", None, 405),
         ("POST", "/volume/lv-7/rebuild_index", b"", 404),
         ("POST", "/volume/lv-5/set_aside", b"", 409),
     ],

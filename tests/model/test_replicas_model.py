@@ -59,8 +59,9 @@ class UnsyncedDisk(SystemDisk):
 class Disk:
     """A store on a disk of its own, which can be away."""
 
-    def __init__(self, name: StoreId, folder: Path) -> None:
+    def __init__(self, name: StoreId, folder: Path, peers: dict[StoreId, Disk]) -> None:
         self.store = name
+        self.peers = peers
         self.folder = folder
         self.away = False
         self.local: LocalStore | None = None
@@ -71,7 +72,11 @@ class Disk:
                 raise RoleUnavailable("away")
             if self.local is None:
                 self.local = LocalStore(
-                    self.folder, store=self.store, settings=VOLUMES, disk=UnsyncedDisk()
+                    self.folder,
+                    store=self.store,
+                    settings=VOLUMES,
+                    disk=UnsyncedDisk(),
+                    peers=self.peers,  # type: ignore[arg-type]
                 )
             return await getattr(self.local, attribute)(*given, **named)
 
@@ -92,7 +97,8 @@ class Replicas(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(prefix="hayloft-replicas-"))
         self.loop = asyncio.new_event_loop()
         self.world = World()
-        self.disks = {name: Disk(name, self.directory / name) for name in NAMES}
+        self.disks: dict[StoreId, Disk] = {}
+        self.disks |= {name: Disk(name, self.directory / name, self.disks) for name in NAMES}
         self.world.stores = self.disks  # type: ignore[assignment]
         self.world.pitchfork = self.world.new_pitchfork()
         self.harmed: set[StoreId] = set()

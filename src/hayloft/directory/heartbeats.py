@@ -15,11 +15,10 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from hayloft.directory.schema import placements, stores
 from hayloft.directory.volumes import ADOPTED, add, change, place, volume_rows
-from hayloft.types import KnownStore, StoreHealth, StoreId, VolumeId, VolumeState
+from hayloft.types import MISSING, KnownStore, StoreHealth, StoreId, VolumeId, VolumeState
 
-MISSING: Final = "missing"
 UNUSABLE: Final = "cannot be used"
-"""Failures of replicas that their store itself tells of."""
+"""The failure of a replica that its store itself tells of."""
 
 ABSENCE_MS_MAX: Final = 10_000
 """A replica of a volume that others have is missing if it is absent from heartbeats this far apart: the

@@ -1,9 +1,10 @@
-"""Copies needles from one store to another, in bulk: verified, throttled, and never beyond a deletion.
+"""Has needles copied from one store to another, in bulk: verified, throttled, and never beyond a deletion.
 
-While one batch is being read, others are on their way and being written. A batch is durable before it
-counts. Right after it, the directory is asked whether a photo in it was deleted meanwhile: that deletion
-may have passed the target before the needle came. Interrupted at any moment, it has copied some batches;
-whoever compares next finds what is left.
+The target fetches them from the source, so that no byte of them comes by here. While one batch is being
+read, others are on their way and being written. A batch is durable before it counts. Right after it, the
+directory is asked whether a photo in it was deleted meanwhile: that deletion may have passed the target
+before the needle came. Interrupted at any moment, it has copied some batches; whoever compares next finds
+what is left.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TOMBSTONE_BYTES: Final = 64
 
 
 LANES: Final = 8
-"""Batches under way at the same time: one is read, one sent, and the others wait for the receiver's disk,
+"""Batches under way at the same time: one is read, one sent, and the others wait for the target's disk,
 whose next write and sync they share."""
 
 
@@ -67,18 +68,19 @@ class Copying:
 
     async def _lane(self, route: _Route, batches: Iterator[list[NeedleEntry]], work: Work) -> int:
         """Take one batch after the other, as long as there are any."""
-        source, target = self._watched.store(route.source), self._watched.store(route.target)
+        target = self._watched.store(route.target)
         taken = 0
         for batch in batches:
-            records = await source.export_needles(route.volume, [entry.key for entry in batch])
-            await self._throttle.wait(len(records))
-            imported = await target.import_needles(route.volume, records)
+            size = sum(map(_weight, batch))
+            await self._throttle.wait(size)
+            keys = [entry.key for entry in batch]
+            fetched = await target.fetch_needles(route.volume, keys, source=route.source)
             await self._bury_the_dead(route.volume, target, batch)
-            taken += imported.stored + imported.deleted
-            work.done += len(records)
-            self._journal.did("needles copied", imported.stored)
-            self._journal.did("tombstones copied", imported.deleted)
-            self._journal.did("bytes copied", len(records))
+            taken += fetched.stored + fetched.deleted
+            work.done += size
+            self._journal.did("needles copied", fetched.stored)
+            self._journal.did("tombstones copied", fetched.deleted)
+            self._journal.did("bytes copied", size)
         return taken
 
     async def _bury_the_dead(self, volume: VolumeId, target: Store, batch: list[NeedleEntry]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from enum import IntEnum
 from functools import partial
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from hayloft.pitchfork.scrub import Scrub
 from hayloft.pitchfork.sweep import Sweep
 from hayloft.pitchfork.watched import Watched
 from hayloft.roles import Directory, Store
-from hayloft.types import ReplicaState, StoreId, VolumeId
+from hayloft.types import MISSING, ReplicaState, StoreId, VolumeId
 
 COMPARISONS: Final = 60
 """How often, in the time in which all volumes are to be compared, it is asked which are due."""
@@ -66,7 +67,7 @@ class Pitchfork:
         self._compared_at: dict[VolumeId, float] = {}
         self._in_hand: set[VolumeId] = set()
         """Failed volumes that are being mended, or wait for their turn."""
-        self._turns = {deep: asyncio.Semaphore(settings.repairs_at_once) for deep in (False, True)}
+        self._turns = {long: asyncio.Semaphore(settings.repairs_at_once) for long in (False, True)}
         """What only missed something does not wait for those that have to be read or copied as a whole."""
 
     async def run(self) -> None:
@@ -119,25 +120,25 @@ class Pitchfork:
         """
         failed = await self._failed_volumes()
         return sum(
-            await asyncio.gather(*(self._mend_in_turn(volume, deep) for volume, deep in failed.items()))
+            await asyncio.gather(*(self._mend_in_turn(volume, need) for volume, need in failed.items()))
         )
 
     async def _begin_mending(self, group: asyncio.TaskGroup) -> None:
         """Begin with those that are not in hand already, without waiting for them: some take hours."""
-        for volume, deep in (await self._failed_volumes()).items():
+        for volume, need in (await self._failed_volumes()).items():
             if volume not in self._in_hand:
                 self._in_hand.add(volume)
-                group.create_task(self._mend_in_background(volume, deep))
+                group.create_task(self._mend_in_background(volume, need))
 
-    async def _mend_in_background(self, volume: VolumeId, deep: bool) -> None:
+    async def _mend_in_background(self, volume: VolumeId, need: _Need) -> None:
         try:
-            await self._mend_in_turn(volume, deep)
+            await self._mend_in_turn(volume, need)
         except Exception as error:
             _log.exception("mending failed", volume=volume)
             self.journal.failed("mend", repr(error), volume=volume)
 
-    async def _failed_volumes(self) -> dict[VolumeId, bool]:
-        """Volumes with a failed replica that answers, each with whether it has to be looked at closely."""
+    async def _failed_volumes(self) -> dict[VolumeId, _Need]:
+        """Volumes with a failed replica that answers, each with what that takes."""
         volumes = await self._watched.replicas()
         failed = {
             volume: [replica for replica in replicas if replica.failure is not None]
@@ -146,16 +147,16 @@ class Pitchfork:
         self.journal.count_failed_replicas(sum(map(len, failed.values())))
         # A replica whose store is away is waited for.
         return {
-            volume: any(map(_may_be_damaged, replicas))
+            volume: max(map(_need, replicas))
             for volume, replicas in failed.items()
             if any(replica.store in self._health.answering for replica in replicas)
         }
 
-    async def _mend_in_turn(self, volume: VolumeId, deep: bool) -> int:
+    async def _mend_in_turn(self, volume: VolumeId, need: _Need) -> int:
         """Mend one of several; one that fails does not keep the others waiting."""
         try:
-            async with self._turns[deep]:
-                return await self._mend(volume, deep=deep)
+            async with self._turns[need > _Need.CATCHING_UP]:
+                return await self._mend(volume, deep=need is _Need.READING)
         except HayloftError as error:
             self.journal.failed("mend", error.message, volume=volume)
             return 0
@@ -227,7 +228,21 @@ class Pitchfork:
         return (await self._mending.mend(volume, deep=deep)).changes
 
 
-def _may_be_damaged(replica: ReplicaState) -> bool:
-    """Whether its bytes have to be looked at, or only what it missed while it was away."""
+class _Need(IntEnum):
+    """What a replica takes to be whole again, the least first."""
+
+    CATCHING_UP = 0
+    """It was away: what it missed."""
+    FILLING = 1
+    """It has nothing: all of it, which is verified as it is read and as it is taken over."""
+    READING = 2
+    """It may be damaged: nobody knows what it has before all of it has been read."""
+
+
+def _need(replica: ReplicaState) -> _Need:
     code = (replica.failure or "").partition(" ")[0]
-    return code != MISSED and not issubclass(ERRORS_BY_CODE.get(code, HayloftError), Unavailable)
+    if code == MISSING:
+        return _Need.FILLING
+    if code == MISSED or issubclass(ERRORS_BY_CODE.get(code, HayloftError), Unavailable):
+        return _Need.CATCHING_UP
+    return _Need.READING

@@ -100,9 +100,11 @@ class Watched:
         found: dict[PhotoId, PhotoStatus] = {}
         after = Sequence(first - 1) if first > 0 else None
         while True:
-            page = await self.directory.volume_photos(volume, after=after, limit=limits.PAGE_PHOTOS_MAX)
+            # No more than there can be: most questions are about a few photos side by side.
+            limit = min(limits.PAGE_PHOTOS_MAX, last - (-1 if after is None else after))
+            page = await self.directory.volume_photos(volume, after=after, limit=limit)
             found |= {entry.photo: entry.status for entry in page if sequence_of(entry.photo) <= last}
-            if len(page) < limits.PAGE_PHOTOS_MAX or sequence_of(page[-1].photo) >= last:
+            if len(page) < limit or sequence_of(page[-1].photo) >= last:
                 return found
             after = sequence_of(page[-1].photo)
 

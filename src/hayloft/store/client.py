@@ -38,6 +38,7 @@ from hayloft.types import (
     PhotoId,
     Scrutiny,
     StoreHealth,
+    StoreId,
     VolumeDigest,
     VolumeId,
     VolumeReport,
@@ -209,20 +210,27 @@ class StoreClient:
         answer = await self._session.request("GET", address, query=query)
         return replica_wire.entries_from_json(volume, answer.json()["needles"])
 
-    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:
-        """Fetch records of these needles, as they are; who imports them verifies them."""
+    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes | memoryview:
+        """Get records of these needles, as they are; who takes them over verifies them."""
+        wanted = {"needles": [replica_wire.key_to_json(key) for key in needles]}
+        body = json.dumps(wanted).encode()
+        return await self._channels.fetch(
+            f"/volume/{volume_name(volume)}/export",
+            body,
+            digest=hashlib.sha256(body).digest(),
+            headers={"content-type": "application/json"},
+        )
+
+    async def fetch_needles(
+        self, volume: VolumeId, needles: Sequences[NeedleKey], *, source: StoreId
+    ) -> Imported:
+        """Have the peer take needles over from another store; durable there when this returns."""
         answer = await self._session.request(
             "POST",
-            f"/volume/{volume_name(volume)}/export",
-            body={"needles": [replica_wire.key_to_json(key) for key in needles]},
+            f"/volume/{volume_name(volume)}/fetch",
+            body={"source": source, "needles": [replica_wire.key_to_json(key) for key in needles]},
             repeatable=True,
         )
-        return answer.body
-
-    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
-        """Send records; what they hold is on the peer's stable storage when this returns."""
-        address = f"/volume/{volume_name(volume)}/import"
-        answer = await self._session.request("POST", address, data=records, repeatable=True)
         return replica_wire.imported_from_json(answer.json())
 
     async def rebuild_index(self, volume: VolumeId) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Sequences
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +25,12 @@ from hayloft.errors import (
     HayloftError,
     InvalidRequest,
     PhotoNotFound,
+    RoleUnavailable,
     ShuttingDown,
     VolumeNotFound,
 )
-from hayloft.needle import Needle
+from hayloft.needle import Bytes, Needle
+from hayloft.roles import Store
 from hayloft.store.committer import Committer
 from hayloft.types import (
     SEQUENCE_MASK,
@@ -63,11 +65,18 @@ COMMIT_THREADS_MAX: Final = 16
 INSPECTION_THREADS_MAX: Final = 8
 """Volumes read or rewritten as a whole at the same time; they must not take the readers' threads."""
 
+FETCHES_MAX: Final = 8
+"""Exports of peers in memory at the same time: one comes while others wait for the disk's next sync, which
+they share. Each is ``limits.TRANSFER_BYTES`` long, or one large photo."""
+
 _Result = TypeVar("_Result")
 
 
 class LocalStore:
-    """Keeps needles in the volumes under ``directory``; see ``roles.Store`` for the contract."""
+    """Keeps needles in the volumes under ``directory``; see ``roles.Store`` for the contract.
+
+    ``peers`` are the stores from which needles can be fetched; they may come and go.
+    """
 
     def __init__(
         self,
@@ -76,8 +85,11 @@ class LocalStore:
         store: StoreId,
         settings: VolumeSettings | None = None,
         disk: Disk | None = None,
+        peers: Mapping[StoreId, Store] | None = None,
     ) -> None:
         self.store = store
+        self._peers: Mapping[StoreId, Store] = {} if peers is None else peers
+        self._fetching = asyncio.Semaphore(FETCHES_MAX)
         self._directory = directory
         self._settings = settings or VolumeSettings()
         self._disk = disk or SystemDisk()
@@ -183,7 +195,7 @@ class LocalStore:
             lambda: opened.inventory().needles(after=after, limit=limit, scrutiny=scrutiny)
         )
 
-    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> bytes:
+    async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> Bytes:
         """These needles as records that ``import_needles`` takes."""
         if len(needles) > limits.TRANSFER_NEEDLES_MAX:
             raise InvalidRequest(f"At most {limits.TRANSFER_NEEDLES_MAX} needles are exported at once.")
@@ -192,8 +204,18 @@ class LocalStore:
         opened = await self._opened(volume)
         return await self._inspect(lambda: opened.inventory().export(needles))
 
-    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
-        """Take over what another replica exported, in one write and one sync."""
+    async def fetch_needles(
+        self, volume: VolumeId, needles: Sequences[NeedleKey], *, source: StoreId
+    ) -> Imported:
+        """Take over what a peer exports of these needles."""
+        peer = self._peers.get(source)
+        if peer is None:
+            raise RoleUnavailable(f"{self.store} does not know where {source} is.")
+        async with self._fetching:
+            return await self.import_needles(volume, await peer.export_needles(volume, needles))
+
+    async def import_needles(self, volume: VolumeId, records: Bytes) -> Imported:
+        """Take over what another replica exported, in one write and one sync; see ``fetch_needles``."""
         outcome = await self._carry_out(volume, Import(records=records), create=True)
         assert isinstance(outcome, Imported)
         return outcome

@@ -1,4 +1,4 @@
-"""The routes by which replicas are compared, copied and begun anew; ``import`` is with the photo bytes."""
+"""The routes by which replicas are compared, copied and begun anew."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from pydantic import BaseModel, Field
 from hayloft import limits
 from hayloft.roles import Store
 from hayloft.store import replica_wire, wire
-from hayloft.types import Scrutiny
+from hayloft.types import NeedleKey, Scrutiny, StoreId, VolumeId
 
 
 class Wanted(BaseModel):
     """Needles, each by its sequence number and alternate key."""
 
     needles: list[tuple[int, str]] = Field(max_length=limits.TRANSFER_NEEDLES_MAX)
+
+
+class WantedFrom(Wanted):
+    """Needles, and the store from which they are to be taken over."""
+
+    source: str = Field(min_length=1, max_length=255)
 
 
 def add_replica_routes(app: FastAPI, store: Store) -> None:
@@ -42,11 +48,18 @@ def add_replica_routes(app: FastAPI, store: Store) -> None:
 
     @app.post("/volume/{lv}/export")
     async def export(lv: str, wanted: Wanted) -> Response:
-        """These needles as records that another store's ``import`` takes."""
+        """These needles as records that another store verifies and takes over."""
         volume = wire.parse_volume(lv)
-        keys = [replica_wire.key_from_json(volume, list(told)) for told in wanted.needles]
-        records = await store.export_needles(volume, keys)
+        records = await store.export_needles(volume, _keys(volume, wanted))
         return Response(records, media_type="application/octet-stream")
+
+    @app.post("/volume/{lv}/fetch")
+    async def fetch(lv: str, wanted: WantedFrom) -> dict[str, int]:
+        """Take these needles over from another store, durably; it is asked for them by its name."""
+        volume = wire.parse_volume(lv)
+        keys = _keys(volume, wanted)
+        imported = await store.fetch_needles(volume, keys, source=StoreId(wanted.source))
+        return replica_wire.imported_to_json(imported)
 
     @app.post("/volume/{lv}/rebuild_index")
     async def rebuild_index(lv: str) -> dict[str, Any]:
@@ -59,3 +72,7 @@ def add_replica_routes(app: FastAPI, store: Store) -> None:
         """Rename a volume that cannot be opened, so that it can be filled anew."""
         await store.set_aside(wire.parse_volume(lv))
         return {"status": "set aside", "lv": lv}
+
+
+def _keys(volume: VolumeId, wanted: Wanted) -> list[NeedleKey]:
+    return [replica_wire.key_from_json(volume, list(told)) for told in wanted.needles]

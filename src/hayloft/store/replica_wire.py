@@ -110,7 +110,7 @@ def digest_from_json(volume: VolumeId, told: Mapping[str, Any]) -> VolumeDigest:
     )
 
 
-def imported_to_json(imported: Imported) -> dict[str, Any]:
+def imported_to_json(imported: Imported) -> dict[str, int]:
     """What an import did."""
     return {"stored": imported.stored, "deleted": imported.deleted, "kept": imported.kept}
 

@@ -30,7 +30,7 @@ from hayloft.errors import (
     UploadTooLarge,
 )
 from hayloft.roles import Store, StoredNeedle
-from hayloft.store import replica_wire, wire
+from hayloft.store import wire
 from hayloft.store.replica_routes import add_replica_routes
 from hayloft.types import (
     PHOTO_ID_BITS,
@@ -89,7 +89,7 @@ class _PhotoBytes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         steps: list[str] = scope["path"].split("/") if scope["type"] == "http" else []
-        if len(steps) != 4 or steps[1] != "volume" or steps[3] not in ("append", "read", "import"):
+        if len(steps) != 4 or steps[1] != "volume" or steps[3] not in ("append", "read"):
             await self._others(scope, receive, send)
             return
         request_id = request_id_of(scope)
@@ -97,8 +97,6 @@ class _PhotoBytes:
         try:
             if steps[3] == "append":
                 await self._append(steps[2], scope, receive, send, request_id)
-            elif steps[3] == "import":
-                await self._import(steps[2], scope, receive, send, request_id)
             else:
                 await self._read(steps[2], scope, send, request_id)
         except HayloftError as error:
@@ -137,15 +135,6 @@ class _PhotoBytes:
             "checksum": digest.hex(),
         }
         await send_json(send, 200, answer, request_id)
-
-    async def _import(self, name: str, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        _only(scope, "POST")
-        volume = wire.parse_volume(name)
-        announced = dict(scope["headers"]).get(b"content-length", b"")
-        with self._room_for(str(announced, "latin-1"), limits.TRANSFER_BYTES_MAX):
-            records = await read_body(receive, bytes_max=limits.TRANSFER_BYTES_MAX)
-            imported = await self._store.import_needles(volume, records)
-        await send_json(send, 200, replica_wire.imported_to_json(imported), request_id)
 
     @contextmanager
     def _room_for(self, announced: str, bytes_max: int) -> Iterator[None]:

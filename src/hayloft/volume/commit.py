@@ -52,7 +52,8 @@ class Seal:
 class Import:
     """Take over what another replica exported (``transfer.py``)."""
 
-    records: bytes
+    records: codec.Bytes
+    """Written from where they are: not to be changed until it is done."""
 
 
 Operation: TypeAlias = Append | Delete | Seal | Import
@@ -86,20 +87,10 @@ def encode_import(operation: Import, salt: int) -> list[tuple[Needle, Record | N
     Raises:
         InvalidRequest: the records were damaged on their way.
     """
-    return [(needle, _reencode(needle, salt)) for needle in transfer.unpack(operation.records)]
-
-
-def _reencode(needle: Needle, salt: int) -> Record | None:
-    if needle.kind == Kind.TOMBSTONE:
-        return None
-    return codec.encode(
-        salt=salt,
-        sequence=needle.sequence,
-        cookie=needle.cookie,
-        data=needle.data,
-        alternate_key=needle.alternate_key,
-        metadata=needle.metadata_block,
-    )
+    return [
+        (needle, None if needle.kind == Kind.TOMBSTONE else codec.adopt(needle, salt=salt))
+        for needle in transfer.unpack(operation.records)
+    ]
 
 
 class Batch:

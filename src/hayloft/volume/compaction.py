@@ -229,14 +229,7 @@ class _Copy:
 
     def _add_needle(self, needle: Needle) -> None:
         """Add a needle, its checksum made anew from this log's salt."""
-        record = codec.encode(
-            salt=self._log.superblock.salt,
-            sequence=needle.sequence,
-            cookie=needle.cookie,
-            data=needle.data,
-            alternate_key=needle.alternate_key,
-            metadata=needle.metadata_block,
-        )
+        record = codec.adopt(needle, salt=self._log.superblock.salt)
         slot = needle.sequence * self._slots + needle.alternate_key
         self._add(record, ((slot, pack_entry(self._end, record.size)),))
 
@@ -264,9 +257,8 @@ class _Copy:
         if record.kind == Kind.PHOTO and live(before := self._index.load(stores[0][0])):
             replaced = before
         footer = record.footer(replaced=replaced, batch_offset=self._batch_offset)
-        header, data, metadata = record.body
         seals = record.kind == Kind.SEAL
-        self._append([header, data, bytes(metadata) + footer], record.size, stores, seals=seals)
+        self._append([*record.body, footer], record.size, stores, seals=seals)
 
     def _append(
         self,

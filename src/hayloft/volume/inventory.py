@@ -20,9 +20,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hayloft import limits
 from hayloft.errors import NeedleCorrupt
-from hayloft.needle import Needle
+from hayloft.needle import Bytes, Needle
 from hayloft.types import (
     RANGE_SEQUENCES,
     AlternateKey,
@@ -35,7 +34,7 @@ from hayloft.types import (
     photo_id,
     sequence_of,
 )
-from hayloft.volume import transfer
+from hayloft.volume.export import export
 from hayloft.volume.files import Generation
 from hayloft.volume.index import DELETED, PAGE_BYTES, TAIL, Index, entry_offset, entry_size, live
 from hayloft.volume.log import Log, Window
@@ -119,26 +118,16 @@ class Inventory:
                 break
         return tuple(found)
 
-    def export(self, keys: Iterable[NeedleKey]) -> bytes:
+    def export(self, keys: Iterable[NeedleKey]) -> Bytes:
         """The records of these needles, in the order in which they stand in the log."""
-        index, window = self.generation.index, self._window()
-        pieces: list[bytes | memoryview] = []
-        slots = {slot: index.load(slot) for slot in map(self._slot, keys)}
+        exported = export(self.generation, map(self._slot, keys))
         learnt: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        size = 0
-        for slot, entry in sorted(slots.items(), key=lambda item: item[1]):
-            if entry == DELETED:
-                pieces += transfer.pack_deletion(*divmod(slot, self._slots))
-            elif live(entry) and (needle := self._read(window, slot, entry)) is not None:
-                size += needle.size
-                if size > limits.TRANSFER_BYTES and size > needle.size:
-                    break
-                pieces += transfer.pack(needle)
-                learnt[slot // (RANGE_SEQUENCES * self._slots)].append((entry, needle.body_checksum))
+        for slot, entry, checksum in exported.learnt:
+            learnt[slot // (RANGE_SEQUENCES * self._slots)].append((entry, checksum))
         for number, pairs in learnt.items():
             words = np.array(pairs, np.uint64)
             self._remember(number, words[:, 0], words[:, 1])
-        return b"".join(pieces)
+        return exported.records
 
     # Within --------------------------------------------------------------------------------------
 

@@ -103,8 +103,7 @@ class Log:
         """
         buffers: list[ReadableBuffer] = []
         for record, footer in records:
-            header, data, metadata = record.body
-            buffers += (header, data, bytes(metadata) + footer)
+            buffers += (*record.body, footer)
         self.file.write_at(buffers, offset)
 
     def reader(self, end: int) -> Window:

@@ -12,38 +12,29 @@ from typing import Final
 
 from hayloft import needle as codec
 from hayloft.errors import InvalidRequest, NeedleCorrupt
-from hayloft.needle import Kind, Needle, Record
+from hayloft.needle import Bytes, Kind, Needle
 from hayloft.types import AlternateKey
 
 SALT: Final = 0
 """Where checksums start on the wire."""
 
 
-def pack(needle: Needle) -> list[bytes | memoryview]:
-    """A verified needle's record, in pieces; nothing is copied."""
-    body = needle.body
-    record = Record(
-        kind=Kind.PHOTO,
-        sequence=needle.sequence,
-        alternate_key=needle.alternate_key,
-        body=(body,),
-        body_size=body.nbytes,
-        data_size=needle.data_size,
-        checksum=needle.body_checksum,
-    )
-    return [body, record.footer(replaced=0, batch_offset=0)]
+def pack(needle: Needle, record: memoryview) -> int:
+    """Turn a verified needle's ``record``, where it stands, into one that travels; its body's checksum."""
+    packed = codec.adopt(needle, salt=SALT)
+    record[packed.body_size :] = packed.footer(replaced=0, batch_offset=0)
+    return packed.checksum
 
 
-def pack_deletion(sequence: int, alternate_key: int) -> list[bytes | memoryview]:
+def pack_deletion(sequence: int, alternate_key: int) -> bytes:
     """The record that says that a needle was deleted."""
     record = codec.encode(
         salt=SALT, sequence=sequence, cookie=0, data=b"", alternate_key=alternate_key, kind=Kind.TOMBSTONE
     )
-    header, _data, _metadata = record.body
-    return [bytes(header), record.footer(replaced=0, batch_offset=0)]
+    return b"".join((*record.body, record.footer(replaced=0, batch_offset=0)))
 
 
-def unpack(records: bytes) -> list[Needle]:
+def unpack(records: Bytes) -> list[Needle]:
     """All records, verified; their data are views into ``records``.
 
     Raises:

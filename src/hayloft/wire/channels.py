@@ -24,6 +24,7 @@ from hayloft.wire.asgi import REQUEST_ID, request_id_variable
 from hayloft.wire.authentication import EMPTY_DIGEST, HEADER, sign
 from hayloft.wire.breaker import Breaker
 from hayloft.wire.errors import from_response
+from hayloft.wire.incoming import Incoming
 
 CONNECTIONS_MAX: Final = 128
 """Connections to one peer; past it a request waits for its turn."""
@@ -35,7 +36,7 @@ IDLE_SECONDS_MAX: Final = 15.0
 """How long an idle connection is used again: less than servers keep theirs, so that few break."""
 
 
-_Answered = tuple[int, dict[str, str], bytes]
+_Answered = tuple[int, dict[str, str], bytes | memoryview]
 """Status, headers and body."""
 
 
@@ -44,6 +45,10 @@ class Reply(NamedTuple):
 
     headers: Mapping[str, str]
     body: bytes
+
+
+IN_PLACE_BYTES_MIN: Final = 256 * limits.KIB
+"""From this size on, a body that may be a view is received into memory of its own."""
 
 
 class Channels:
@@ -95,17 +100,31 @@ class Channels:
             HayloftError: what the peer answered, with its type.
             RoleUnavailable: it did not answer, or not in time, or has not lately and so was not asked.
         """
-        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-        lines.append(f"content-length: {len(data)}\r\n\r\n")
-        head = self._head("POST", path, digest) + "".join(lines).encode("latin-1")
-        return await self._request((head, data))
+        return await self._request((self._post_head(path, data, digest, headers), data))
+
+    async def fetch(
+        self, path: str, data: bytes, *, digest: bytes, headers: Mapping[str, str]
+    ) -> bytes | memoryview:
+        """The body of the answer to a POST as in ``post``, not copied if it is large.
+
+        Raises:
+            HayloftError: as ``post``.
+        """
+        head = self._post_head(path, data, digest, headers)
+        _status, _headers, body = await self._answered((head, data), in_place=True)
+        return body
 
     async def _request(self, request: Sequence[bytes | memoryview]) -> Reply:
+        _status, headers, body = await self._answered(request, in_place=False)
+        assert isinstance(body, bytes)
+        return Reply(headers, body)
+
+    async def _answered(self, request: Sequence[bytes | memoryview], *, in_place: bool) -> _Answered:
         if self._breaker is not None and not self._breaker.allows():
             raise RoleUnavailable(f"{self._peer} has not answered lately.")
         await self._take_turn()
         try:
-            status, headers, body = await self._exchange(request)
+            status, headers, body = await self._exchange(request, in_place)
         except (OSError, TimeoutError, _Broken) as failure:
             if self._breaker is not None:
                 self._breaker.failed()
@@ -115,10 +134,10 @@ class Channels:
         if self._breaker is not None:
             self._breaker.succeeded()
         if status >= 400:
-            raise from_response(status, body, headers)
+            raise from_response(status, bytes(body), headers)
         if status != 200:
             raise RoleUnavailable(f"{self._peer} answered with status {status}.")
-        return Reply(headers, body)
+        return status, headers, body
 
     async def close(self) -> None:
         """Close all connections."""
@@ -126,18 +145,20 @@ class Channels:
             channel.abort()
         self._idle.clear()
 
-    async def _exchange(self, request: Sequence[bytes | memoryview]) -> _Answered:
+    async def _exchange(self, request: Sequence[bytes | memoryview], in_place: bool) -> _Answered:
         channel = self._idle_channel()
         if channel is not None:
             try:
-                return await self._ask(channel, request)
+                return await self._ask(channel, request, in_place)
             except _Broken as broken:
                 if broken.begun:
                     raise
-        return await self._ask(await self._connect(), request)
+        return await self._ask(await self._connect(), request, in_place)
 
-    async def _ask(self, channel: _Channel, request: Sequence[bytes | memoryview]) -> _Answered:
-        answer = channel.send(request)
+    async def _ask(
+        self, channel: _Channel, request: Sequence[bytes | memoryview], in_place: bool
+    ) -> _Answered:
+        answer = channel.send(request, in_place=in_place)
         # A timer is cheaper than a timeout context, and a future that fails than a task that is cancelled.
         timer = channel.loop.call_later(self._total_seconds, channel.expire)
         try:
@@ -178,6 +199,13 @@ class Channels:
             signature = sign(self._secret, method, target, digest, at_ms=self._clock.now_ms())
             lines.append(f"{HEADER}: {signature}")
         return ("\r\n".join(lines) + "\r\n").encode("ascii")
+
+    def _post_head(
+        self, path: str, data: bytes | memoryview, digest: bytes, headers: Mapping[str, str]
+    ) -> bytes:
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        lines.append(f"content-length: {len(data)}\r\n\r\n")
+        return self._head("POST", path, digest) + "".join(lines).encode("latin-1")
 
     async def _take_turn(self) -> None:
         if self._in_use < CONNECTIONS_MAX:
@@ -224,6 +252,8 @@ class _Channel(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._head_size = self._size = 0
+        self._in_place = False
+        self._incoming: Incoming | None = None
 
     @property
     def is_reusable(self) -> bool:
@@ -235,10 +265,14 @@ class _Channel(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    def send(self, request: Sequence[bytes | memoryview]) -> asyncio.Future[_Answered]:
-        """Send a request; its answer's status, headers and body come in the future."""
+    def send(self, request: Sequence[bytes | memoryview], *, in_place: bool) -> asyncio.Future[_Answered]:
+        """Send a request; its answer's status, headers and body come in the future.
+
+        A large body is received ``in_place``, if that is asked for, and is a view then.
+        """
         assert self._transport is not None
         self._begun = False
+        self._in_place, self._incoming = in_place, None
         self._headers, self._body, self._head_size, self._size = {}, [], 0, 0
         self._answer = self.loop.create_future()
         self._answer.add_done_callback(self._settled)
@@ -273,6 +307,8 @@ class _Channel(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
             self.abort()
+        if self._incoming is not None and not self._incoming.is_whole:
+            self._change_protocol(self._incoming)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._keeps = False
@@ -289,26 +325,54 @@ class _Channel(asyncio.Protocol):
             return
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
+    def on_headers_complete(self) -> None:
+        announced = self._headers.get("content-length", "")
+        size = int(announced) if announced.isascii() and announced.isdigit() else 0
+        if self._in_place and IN_PLACE_BYTES_MIN <= size <= BODY_BYTES_MAX:
+            self._incoming = Incoming(size, arrived=self._arrived, lost=self.connection_lost)
+
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > BODY_BYTES_MAX:
             self.abort()
+        elif self._incoming is not None:
+            self._incoming.take(body)
         else:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        answer, body, transport = self._answer, self._body, self._transport
+        body = self._body
+        if self._incoming is not None:
+            self._complete(self._incoming.memory)
+        else:
+            self._complete(body[0] if len(body) == 1 else b"".join(body))
+
+    # Within --------------------------------------------------------------------------------------
+
+    def _arrived(self) -> None:
+        """All of a body has come past the parser, which is left in the middle of it."""
+        self._change_protocol(self)
+        assert self._incoming is not None
+        self._complete(self._incoming.memory)
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _complete(self, body: bytes | memoryview) -> None:
+        answer, transport = self._answer, self._transport
         if answer is None or answer.done() or transport is None:
             return
         # A request refused before it was sent whole leaves its rest on the way.
         whole_sent = transport.get_write_buffer_size() == 0
         self._keeps = self._keeps and whole_sent and self._parser.should_keep_alive()
         self.used_at = self.loop.time()
-        whole = body[0] if len(body) == 1 else b"".join(body)
-        answer.set_result((self._parser.get_status_code(), self._headers, whole))
-        self._answer = None
+        answer.set_result((self._parser.get_status_code(), self._headers, body))
+        self._answer = self._incoming = None
 
-    # Within --------------------------------------------------------------------------------------
+    def _change_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol told of what comes next; uvloop changes over only when reading begins."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._transport.set_protocol(protocol)
+            self._transport.resume_reading()
 
     def _settled(self, answer: asyncio.Future[Any]) -> None:
         """Nobody waits any more: what still comes belongs to no request."""

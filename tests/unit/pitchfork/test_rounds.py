@@ -107,7 +107,7 @@ async def test_a_volume_sealed_on_one_store_is_sealed_on_all() -> None:
 
 async def with_four_stores(**options: Any) -> World:
     world = await filled(**options)
-    world.stores[S4] = FailingStore(S4)
+    world.stores[S4] = FailingStore(S4, peers=world.stores)
     await world.heartbeats()
     return world
 
@@ -155,7 +155,7 @@ async def test_too_few_replicas_become_as_many_as_wanted() -> None:
 
 async def test_a_full_store_gets_no_replica() -> None:
     world = await filled()
-    world.stores[S4] = FailingStore(S4, capacity_bytes=1000)
+    world.stores[S4] = FailingStore(S4, capacity_bytes=1000, peers=world.stores)
     world.stores[S2].away = True
     world.clock.seconds += 2 * SETTINGS.gone_seconds
     await world.heartbeats()
@@ -168,7 +168,7 @@ async def test_a_full_store_gets_no_replica() -> None:
 async def test_another_zone_is_preferred() -> None:
     world = await filled()
     for name, zone in ((S1, "a"), (S2, "b"), (S3, "c"), (S4, "c"), (StoreId("s5"), "d")):
-        world.stores.setdefault(name, FailingStore(name))
+        world.stores.setdefault(name, FailingStore(name, peers=world.stores))
         await world.directory.register(await world.stores[name].health(), zone=zone)
     world.stores[S2].away = True
     world.clock.seconds += 2 * SETTINGS.gone_seconds

@@ -1,7 +1,8 @@
 """``hayloft store``: one store, which tells the directory of itself for as long as it runs.
 
 It serves whether or not there is a directory; its heartbeats are tried for ever, and make a directory
-that has lost it, or is new, know it again.
+that has lost it, or is new, know it again. Other stores, from which it is told to fetch needles, it finds
+as the gateway does.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Final
 import structlog
 
 from hayloft.assembly.background import background
+from hayloft.assembly.fleet import Fleet
 from hayloft.assembly.locked_directory import LockedDirectory
-from hayloft.assembly.peers import directory_of
+from hayloft.assembly.peers import directory_of, fleet_of
 from hayloft.assembly.service import run, serve
 from hayloft.assembly.settings import StoreRoleSettings
 from hayloft.errors import HayloftError
@@ -43,17 +45,28 @@ def main(settings: StoreRoleSettings) -> int:
 
 
 async def _store(settings: StoreRoleSettings, stopping: asyncio.Event) -> None:
-    store = LocalStore(settings.data / "volumes", store=settings.store, settings=settings.volume)
-    try:
-        app = store_application(store)
-        async with (
-            directory_of(settings) as directory,
-            serve(app, settings, role="store", ready=store.health, direct=partial(needle_protocol, store)),
-            background(_heartbeats(settings, store, directory)),
-        ):
-            await stopping.wait()
-    finally:
-        await store.close()
+    async with directory_of(settings) as directory:
+        peers = fleet_of(settings, directory)
+        store = LocalStore(
+            settings.data / "volumes", store=settings.store, settings=settings.volume, peers=peers
+        )
+        try:
+            app = store_application(store)
+            direct = partial(needle_protocol, store)
+            async with (
+                serve(app, settings, role="store", ready=store.health, direct=direct),
+                background(_heartbeats(settings, store, directory)),
+                background(_know(peers)),
+            ):
+                await stopping.wait()
+        finally:
+            await store.close()
+
+
+async def _know(peers: Fleet) -> None:
+    """Keep the other stores known; the directory, which is asked for them, may be away for long."""
+    async with peers:
+        await asyncio.Event().wait()
 
 
 async def _heartbeats(settings: StoreRoleSettings, store: LocalStore, directory: Directory) -> None:

@@ -14,6 +14,7 @@ from hayloft import errors
 from hayloft.clock import Clock, SystemClock
 from hayloft.testing.memory.paging import cursor_of, parse_cursor
 from hayloft.types import (
+    MISSING,
     AlternateKey,
     Committed,
     DirectoryStatistics,
@@ -234,7 +235,7 @@ class MemoryDirectory:
         told = {state.volume: state for state in health.volumes}
         for volume in set(self._volumes_told.get(health.store, {})) - set(told):
             if health.store in self._placed.get(volume, ()):
-                self._failures.setdefault((volume, health.store), "missing")
+                self._failures.setdefault((volume, health.store), MISSING)
         self._volumes_told.setdefault(health.store, {}).update(told)
         for state in health.volumes:
             if state.volume not in self._placed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hayloft import errors, limits
 from hayloft import needle as codec
 from hayloft.errors import HayloftError
-from hayloft.needle import Kind, Needle
+from hayloft.needle import Bytes, Kind, Needle
+from hayloft.roles import Store
 from hayloft.types import (
     RANGE_SEQUENCES,
     AlternateKey,
@@ -55,11 +56,18 @@ class MemoryStore:
     """A store whose volumes are dictionaries.
 
     ``fail`` makes every later append and read raise an error (None heals it); ``corrupt`` damages one
-    needle; ``forget`` loses one without a tombstone.
+    needle; ``forget`` loses one without a tombstone. ``peers`` are the stores it may fetch needles from.
     """
 
-    def __init__(self, store: StoreId = LOCAL, *, capacity_bytes: int = limits.GIB) -> None:
+    def __init__(
+        self,
+        store: StoreId = LOCAL,
+        *,
+        capacity_bytes: int = limits.GIB,
+        peers: Mapping[StoreId, Store] | None = None,
+    ) -> None:
         self.store = store
+        self._peers: Mapping[StoreId, Store] = {} if peers is None else peers
         self._capacity_bytes = capacity_bytes
         self._needles: dict[tuple[PhotoId, AlternateKey], MemoryNeedle] = {}
         self._deleted: set[NeedleKey] = set()
@@ -219,8 +227,7 @@ class MemoryStore:
         records: list[bytes] = []
         for key in needles:
             if key in self._deleted:
-                deletion = transfer.pack_deletion(sequence_of(key.photo), key.alternate_key)
-                records.append(b"".join(deletion))
+                records.append(transfer.pack_deletion(sequence_of(key.photo), key.alternate_key))
             elif key in self._needles and key not in self._damaged:
                 record = _record(key, self._needles[key])
                 if records and sum(map(len, records)) + len(record) > limits.TRANSFER_BYTES:
@@ -228,7 +235,17 @@ class MemoryStore:
                 records.append(record)
         return b"".join(records)
 
-    async def import_needles(self, volume: VolumeId, records: bytes) -> Imported:
+    async def fetch_needles(
+        self, volume: VolumeId, needles: Sequence[NeedleKey], *, source: StoreId
+    ) -> Imported:
+        """Take over what a peer exports of these needles."""
+        self._check()
+        if source not in self._peers:
+            raise errors.RoleUnavailable(f"{source} is not known.")
+        records = await self._peers[source].export_needles(volume, needles)
+        return await self.import_needles(volume, records)
+
+    async def import_needles(self, volume: VolumeId, records: Bytes) -> Imported:
         """Take over what is missing, damaged or older here; deletions win."""
         self._check()
         needles = transfer.unpack(records)
