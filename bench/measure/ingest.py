@@ -40,7 +40,8 @@ IDLE_SECONDS_MAX = 300.0
 IDLE_CHECK_SECONDS = 0.5
 IDLE_SHARE_MAX = 0.1
 CONNECTIONS = {"busy": load.CONNECTIONS, "calm": 2}
-"""As many clients as the other parts have, which leaves no core idle, and few enough that some is."""
+"""As many clients as the other parts have, and so few that a read seldom waits for another: then nearly all
+of the 99th percentile is waiting for a core, which the kernel may leave to whoever has it for a tick."""
 
 QUIET, INGESTING = "with nothing to ingest", "during ingest"
 

@@ -61,6 +61,19 @@ def test_a_signal_stops_everything_and_uploads_in_flight_finish(start_server, nu
     assert again.get(f"/photo/{json.loads(body)['photo_id']}").body == data
 
 
+def test_all_of_ingest_gives_way_to_the_workers(start_server):
+    """Niceness belongs to a thread, and libraries start threads before anything else is done."""
+    server = start_server()
+    children = server.children()
+    worker, ingest = (niceness_of_threads(children[name]) for name in ("worker", "ingest"))
+    assert min(ingest) > max(worker), (ingest, worker)
+
+
+def niceness_of_threads(process):
+    threads = os.listdir(f"/proc/{process}/task")
+    return [os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads]
+
+
 def test_a_second_server_on_the_same_data_is_refused_with_a_clear_message(start_server):
     first = start_server()
     second = start_server("data", wait=False)

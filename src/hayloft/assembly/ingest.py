@@ -9,7 +9,6 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -44,10 +43,6 @@ from hayloft.similarity.progress import LogState
 from hayloft.types import Event, EventKind, volume_of
 from hayloft.wire.serving import AppServer
 
-NICENESS: Final = 5
-"""Whoever reads goes first: that leaves ingest a quarter of a core that both want, and its decoders, which
-give way to it in turn, less. Inherited by them."""
-
 HEARTBEAT_SECONDS: Final = 5.0
 """How often the directory learns how much room the store has and which volumes are sealed."""
 
@@ -66,7 +61,6 @@ _log = structlog.get_logger(__name__)
 
 async def main(orders: Orders, stopping: asyncio.Event) -> None:
     """Ingest until ``stopping`` is set."""
-    os.nice(NICENESS)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(embedded.roles(orders.settings, orders.data))
         await stack.enter_async_context(background(_heartbeats(opened)))

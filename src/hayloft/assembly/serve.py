@@ -19,7 +19,7 @@ from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.ports import reserved_port, url_at
-from hayloft.assembly.supervisor import Child, Command, python, stop
+from hayloft.assembly.supervisor import Child, Command, in_background, python, stop
 from hayloft.config import Settings
 from hayloft.errors import HayloftError, RoleUnavailable
 
@@ -52,7 +52,7 @@ async def _supervise(settings: Settings, data: DataDirectory, port: int, lock: i
         Child(_command("worker", f"worker-{number}", settings, data, port, lock))
         for number in range(1, settings.workers + 1)
     ]
-    ingest = Child(_command("ingest", "ingest", settings, data, port, lock))
+    ingest = Child(in_background(_command("ingest", "ingest", settings, data, port, lock)))
     for child in (ingest, *workers):
         child.start()
     try:

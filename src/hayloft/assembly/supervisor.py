@@ -17,16 +17,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from hayloft.sandbox import ONE_THREAD
+
 PAUSE_SECONDS_MIN: Final = 0.2
 PAUSE_SECONDS_MAX: Final = 10.0
 STEADY_SECONDS: Final = 30.0
 """A child that has run this long starts again without a pause to speak of."""
+
+BACKGROUND_NICENESS: Final = 5
+"""Whoever reads goes first: that leaves ingest a quarter of a core that both want, and its decoders, which
+give way to it in turn, less. Numerical libraries start no threads in it, which would spin while they wait
+for work (``make bench``, part ingest)."""
 
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2): the signal that a process gets when its parent dies."""
@@ -51,6 +58,8 @@ class Command:
     """Whether it leads a process group of its own, which Ctrl-C at a terminal does not reach."""
     user: str | None = None
     """System user to run as, if not the supervisor's."""
+    niceness: int = 0
+    """How much it gives way to others, beyond what the supervisor does; see nice(2)."""
     output: Path | None = None
     """File that what it prints is added to; the supervisor's own output when not given."""
     stop_signal: signal.Signals = signal.SIGTERM
@@ -59,6 +68,15 @@ class Command:
 def python(module: str) -> tuple[str, ...]:
     """The arguments that run a module of this installation."""
     return (sys.executable, "-m", module)
+
+
+def in_background(command: Command) -> Command:
+    """The same for what nobody waits for, beside others that serve; see ``BACKGROUND_NICENESS``."""
+    return replace(
+        command,
+        niceness=BACKGROUND_NICENESS,
+        environment={**command.environment, **ONE_THREAD},
+    )
 
 
 class Child:
@@ -141,7 +159,7 @@ class Child:
                 stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=command.own_group,
                 user=command.user,
-                preexec_fn=_dies_with(os.getpid(), command.stop_signal),
+                preexec_fn=_before_exec(os.getpid(), command),
             )
 
 
@@ -152,9 +170,18 @@ def die_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
         sys.exit(0)
 
 
-def _dies_with(parent: int, number: int) -> Callable[[], None]:
-    """What a child does between fork and exec: arranged there, because not every program does it itself."""
-    return lambda: die_with_parent(parent, number)
+def _before_exec(parent: int, command: Command) -> Callable[[], None]:
+    """What a child does between fork and exec: arranged there, because not every program does it itself.
+
+    Niceness belongs to a thread (sched(7)): libraries start threads when they are imported, and those
+    would keep the one before.
+    """
+
+    def prepare() -> None:
+        die_with_parent(parent, command.stop_signal)
+        os.nice(command.niceness)
+
+    return prepare
 
 
 async def stop(children: Sequence[Child], *, seconds_max: float, now: asyncio.Event) -> None:

@@ -4,6 +4,6 @@
 bytes out: what the work is, is a function that is named when the sandbox is made.
 """
 
-from hayloft.sandbox.pool import Bounds, JobFailed, Sandbox
+from hayloft.sandbox.pool import ONE_THREAD, Bounds, JobFailed, Sandbox
 
-__all__ = ["Bounds", "JobFailed", "Sandbox"]
+__all__ = ["ONE_THREAD", "Bounds", "JobFailed", "Sandbox"]

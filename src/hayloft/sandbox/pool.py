@@ -30,7 +30,9 @@ from hayloft.sandbox.process import FAILED, LENGTH_BYTES
 Buffer = bytes | memoryview
 
 _CHUNK: Final = 1 << 20
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Environment of a process whose numerical libraries shall start no threads of their own."""
+
 _KEEP_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 """Pixels of one photo after the other go into the same memory: giving it back to the kernel in between, and
 getting it back zeroed, took a tenth of the time of making a photo's renditions."""
@@ -163,7 +165,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, **_KEEP_MEMORY},
+            env={**os.environ, **ONE_THREAD, **_KEEP_MEMORY},
             # Ctrl-C is for whoever started us; the process ends when its pipe closes. A session of its own
             # would be scheduled as one against all of the server's (sched(7), autogroup), and giving way
             # would then mean nothing.
