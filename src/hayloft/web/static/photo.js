@@ -176,7 +176,14 @@ function showBeside(tools, photo) {
   return go;
 }
 
-const backToGrid = () => (document.referrer && history.length > 1 ? history.back() : location.assign("/"));
+/** Back to where the grid was left; to its top when there is no way back, or the browser does not take it. */
+function backToGrid() {
+  const toItsTop = () => location.assign("/");
+  if (!document.referrer || history.length === 1) return toItsTop();
+  const patience = setTimeout(toItsTop, 3000);
+  addEventListener("pagehide", () => clearTimeout(patience), { once: true });
+  history.back();
+}
 
 function keys(zoom, go) {
   const actions = {
