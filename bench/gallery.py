@@ -94,7 +94,8 @@ def look(browser: Browser, address: str) -> View:
     page = context.new_page()
 
     seen: list[Response] = []
-    page.on("response", seen.append)
+    # playwright leaves a mark on what it calls, which a list's own method does not take.
+    page.on("response", lambda response: seen.append(response))
     page.goto(address, wait_until="commit")
     view.seconds = page.evaluate(FIRST_THUMBS) / 1000
     page.wait_for_load_state("networkidle")
