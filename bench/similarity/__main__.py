@@ -2,8 +2,9 @@
 
 Half of the photos are for tuning, half for the figures; the threshold of every method is the one that
 keeps 99 % precision on the tuning half. ``tune`` prints what chose the thresholds of the product, by the
-tuning half alone. Writes ``similarity.txt``, a plot and contact sheets to ``bench/results``; the same seed
-and photos give the same figures (times excepted).
+tuning half alone; ``recall`` and ``speed`` are the two parts of the whole. Writes ``similarity.txt``
+(recall), ``similarity-speed.txt``, a plot and contact sheets to ``bench/results``; the same seed and photos
+give the same figures (times excepted).
 """
 
 from __future__ import annotations
@@ -42,11 +43,16 @@ def main() -> None:
     options = _options()
     cv2.setNumThreads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    name = "similarity-tuning.txt" if options.command else "similarity.txt"
-    with (RESULTS / name).open("w") as report, contextlib.redirect_stdout(_Twice(sys.stdout, report)):
-        started = time.monotonic()
-        _run(options)
-        print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
+    for part in [options.command] if options.command else ["recall", "speed"]:
+        run, name = _PARTS[part]
+        with (RESULTS / name).open("w") as report, contextlib.redirect_stdout(_Twice(sys.stdout, report)):
+            started = time.monotonic()
+            collection = read(options.photos, options.seed, options.limit)
+            print(
+                f"{len(collection)} photos, seed {options.seed}, {options.queries} disguised in each half"
+            )
+            run(collection, options)
+            print(f"\n{(time.monotonic() - started) / 60:.1f} minutes")
 
 
 class _Twice(io.TextIOBase):
@@ -62,18 +68,17 @@ class _Twice(io.TextIOBase):
         return len(text)
 
 
-def _run(options: argparse.Namespace) -> None:
-    collection = read(options.photos, options.seed, options.limit)
-    print(f"{len(collection)} photos, seed {options.seed}, {options.queries} disguised in each half")
-    if options.command == "tune":
-        half = [photo for photo in collection if photo.is_for_tuning]
-        disguised = {
-            (place, name): _disguised(half, place, name, options.seed)[0]
-            for place in range(min(options.queries, len(half)))
-            for name in disguises.ALL
-        }
-        tune.tune(half, disguised, options.queries)
-        return
+def _tune(collection: list[Photo], options: argparse.Namespace) -> None:
+    half = [photo for photo in collection if photo.is_for_tuning]
+    disguised = {
+        (place, name): _disguised(half, place, name, options.seed)[0]
+        for place in range(min(options.queries, len(half)))
+        for name in disguises.ALL
+    }
+    tune.tune(half, disguised, options.queries)
+
+
+def _recall(collection: list[Photo], options: argparse.Namespace) -> None:
     candidates = _methods(options.model)
     described = {m.name: [m.describe(photo.picture) for photo in collection] for m in candidates}
     for method in candidates:
@@ -82,9 +87,23 @@ def _run(options: argparse.Namespace) -> None:
     _recalls(candidates, collection, options)
     _look_alikes(copies, collection, described[copies.name])
     _strangers(collection, options)
+
+
+def _speed(collection: list[Photo], options: argparse.Namespace) -> None:
+    copies = methods.Copies()
+    described = [copies.describe(photo.picture) for photo in collection]
+    copies.build(described)
     stages.print_speed(options.photos, collection)
-    _speed(copies, collection, described[copies.name])
-    _scales(copies, collection, described[copies.name], options)
+    _stages(copies, collection, described)
+    _scales(copies, collection, described, options)
+
+
+_PARTS: Final = {
+    "tune": (_tune, "similarity-tuning.txt"),
+    "recall": (_recall, "similarity.txt"),
+    "speed": (_speed, "similarity-speed.txt"),
+}
+"""Each with the file of results that it writes."""
 
 
 def _options() -> argparse.Namespace:
@@ -97,7 +116,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[10_000, 100_000], help="sizes of index searched"
     )
-    tune.options(parser)
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=list(_PARTS),
+        help="one part alone; tune prints what chose the thresholds",
+    )
     return parser.parse_args()
 
 
@@ -247,7 +271,7 @@ def _strangers(collection: list[Photo], options: argparse.Namespace) -> None:
     pictures.sheet(RESULTS / "similarity-strangers.png", mistakes[:48])
 
 
-def _speed(copies: methods.Copies, collection: list[Photo], described: list[Any]) -> None:
+def _stages(copies: methods.Copies, collection: list[Photo], described: list[Any]) -> None:
     """Processor time by stage."""
     greys = [methods.grey(photo.picture) for photo in collection[:40]]
     decoded = [record.decode(d.data) for d in described[:40]]

@@ -8,7 +8,6 @@ what a larger or smaller picture is worth.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -162,8 +161,3 @@ def _print_proof(title: str, proofs: list[Agreement | None]) -> None:
     for name in ("score", "closeness", "unbroken", "share", "continues", "parallax", "agreeing"):
         values = np.percentile([getattr(proof, name) for proof in told], [1, 5, 50, 95, 99])
         print(f"  {name:10}" + "".join(f"{value:9.3f}" for value in values))
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """What ``tune`` takes besides."""
-    parser.add_argument("command", nargs="?", choices=["tune"], help="print what chose the thresholds")

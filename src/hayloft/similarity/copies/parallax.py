@@ -149,9 +149,10 @@ _APART: Final = 4
 def _displacements(over: Overlay, within: Mask, blurs: tuple[float, float]) -> tuple[_Field | None, Mask]:
     """One step of Lucas and Kanade on locally normalised pictures, and where they agree at all."""
     common = _float(over.common)
-    a = _local(over.over, common, blurs[0])
-    b = _local(over.under, common, blurs[1])
-    covariance = _mean(a.smooth * b.smooth * common) / a.share - a.mean * b.mean
+    share = _float(np.maximum(_mean(common), 1e-3))
+    a = _local(over.over, common, share, blurs[0])
+    b = _local(over.under, common, share, blurs[1])
+    covariance = _mean(a.smooth * b.smooth * common) / share - a.mean * b.mean
     floor = thresholds.STRUCTURE_LEVELS_MIN**2
     correlation = covariance / np.sqrt((a.variance + floor / 4) * (b.variance + floor / 4))
     shows = over.common & ((a.variance > floor) | (b.variance > floor))
@@ -167,21 +168,20 @@ class _Local:
     """A picture against its neighbourhoods."""
 
     smooth: Image
-    share: Image
-    """How much of each neighbourhood is in both pictures."""
     mean: Image
     variance: Image
     normal: Image
     """Contrast made equal everywhere; little of it stays little."""
 
 
-def _local(image: Image, common: Image, blur_pixels: float) -> _Local:
+def _local(image: Image, common: Image, share: Image, blur_pixels: float) -> _Local:
+    """``share`` is how much of each neighbourhood is in both pictures."""
     smooth = blur(image, float(np.hypot(blur_pixels, thresholds.PARALLAX_SMOOTH_SIGMA_PIXELS)))
-    share = _float(np.maximum(_mean(common), 1e-3))
-    mean = _float(_mean(smooth * common) / share)
-    variance = _float(np.maximum(_mean(smooth * smooth * common) / share - mean * mean, 0))
+    seen = smooth * common
+    mean = _float(_mean(seen) / share)
+    variance = _float(np.maximum(_mean(smooth * seen) / share - mean * mean, 0))
     normal = _float((smooth - mean) / np.sqrt(variance + thresholds.PARALLAX_NOISE_LEVELS**2))
-    return _Local(smooth, share, mean, variance, normal)
+    return _Local(smooth, mean, variance, normal)
 
 
 def _solved(a: Image, b: Image, inner: Image, chosen: Mask, undisturbed: Mask) -> _Field | None:
@@ -260,9 +260,9 @@ def _fit(field: _Field) -> Matrix:
         normal = along @ products @ along.T + down @ products @ down.T
         right = along @ (each @ u) + down @ (each @ v)
         solution = np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(count), right)
-        left = np.hypot(u - solution @ along @ powers, v - solution @ down @ powers)
-        limit = max(4 * float(np.median(left)), 0.3 / scale)
-        tukey = np.where(left < limit, (1 - (left / limit) ** 2) ** 2, 0.0)
+        left = (u - solution @ along @ powers) ** 2 + (v - solution @ down @ powers) ** 2
+        limit = max(4 * float(np.sqrt(np.median(left))), 0.3 / scale)
+        tukey = np.maximum(1 - left / limit**2, 0) ** 2
     matrix = np.eye(3)
     matrix[:2] += solution[:6].reshape(2, 3)
     if count == 8:
