@@ -68,8 +68,13 @@ def _starts(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _with_company(votes: Votes) -> Votes:
     """Without the votes that stand alone for their group; most do, by accident."""
-    _, inverse, counts = np.unique(votes.groups, return_inverse=True, return_counts=True)
-    kept = counts[inverse] > 1
+    order = np.argsort(votes.groups)
+    ordered = votes.groups[order]
+    again = ordered[1:] == ordered[:-1]
+    company = np.zeros(len(order), np.bool_)
+    company[1:] |= again
+    company[:-1] |= again
+    kept = order[company]
     return Votes(
         keypoints=votes.keypoints[kept],
         distances=votes.distances[kept],

@@ -200,8 +200,7 @@ class _Probes:
 
     @classmethod
     def of(cls, query: Description) -> _Probes:
-        columns = [_probe(query, doubts) for doubts in _DOUBTS]
-        words, signatures, guises = (np.concatenate(arrays) for arrays in zip(*columns, strict=True))
+        words, signatures, guises = (array.ravel() for array in _variants(query))
         order = np.argsort(words)
         return cls(
             words=words[order],
@@ -223,18 +222,26 @@ _LIKELIHOODS: Final = np.array(
     [thresholds.DOUBT_LIKELIHOOD / sum(d + 2 for d in doubts) ** 2 if doubts else 1.0 for doubts in _DOUBTS]
 )
 
+"""How often each is turned over rightly, against none."""
 
-def _probe(
-    query: Description, doubts: tuple[int, ...]
+
+def _variants(
+    query: Description,
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint8]]:
-    guise = spectrum.guises(query.codes)
-    flips = np.zeros(len(query), np.uint32)
-    for doubt in doubts:
-        bit = query.doubtful[:, doubt].astype(np.int64)
-        guise = guise ^ _GUISE_FLIPS[bit]
-        flips ^= _WORD_FLIPS[bit]
-    words, signatures = spectrum.words_and_signatures(query.codes, guise)
-    return words ^ flips, signatures, guise
+    """Word, signature and guise of every keypoint under every doubt, ``[doubts, keypoints]``."""
+    guises = np.tile(spectrum.guises(query.codes), (len(_DOUBTS), 1))
+    flips = np.zeros(guises.shape, np.uint32)
+    for row, doubts in enumerate(_DOUBTS):
+        for doubt in doubts:
+            guises[row] ^= _GUISE_FLIPS[query.doubtful[:, doubt]]
+            flips[row] ^= _WORD_FLIPS[query.doubtful[:, doubt]]
+    in_guises = [
+        spectrum.words_and_signatures(query.codes, np.full(len(query), guise, np.uint8))
+        for guise in range(4)
+    ]
+    words, signatures = (np.stack(arrays) for arrays in zip(*in_guises, strict=True))
+    keypoints = np.arange(len(query))
+    return words[guises, keypoints] ^ flips, signatures[guises, keypoints], guises
 
 
 _GUISE_FLIPS: Final = np.array([1, 2] + [0] * spectrum.WORD_BITS, np.uint8)
