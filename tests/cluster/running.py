@@ -52,11 +52,11 @@ class RunningCluster:
 
     # Its life ------------------------------------------------------------------------------------
 
-    def start(self) -> RunningCluster:
+    def start(self, *options: str) -> RunningCluster:
         """Start it and wait until every role is ready."""
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [*HAYLOFT, "cluster", "up", "--data", str(self.home.path), "--free-ports"],
+                [*HAYLOFT, "cluster", "up", "--data", str(self.home.path), "--free-ports", *options],
                 stdout=output,
                 stderr=output,
                 env=self._environment,

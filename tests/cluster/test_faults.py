@@ -24,6 +24,7 @@ from cluster.load import Load
 from cluster.rabbitmq_node import EPMD, SERVER
 from cluster.running import RunningCluster, gone
 from cluster.verdict import until_right
+from hayloft.wire.serving import free_port
 
 pytestmark = [
     pytest.mark.skipif(not SERVER.exists() or EPMD is None, reason="Debian's rabbitmq-server is missing"),
@@ -102,7 +103,9 @@ def test_it_stops_leaving_nothing_behind_and_starts_again_with_everything(scene:
         assert time.monotonic() < deadline, [pid for pid in own if not gone([pid])]
         time.sleep(0.1)
     assert cluster.status() == []
-    cluster.start()
+    port = free_port()
+    cluster.start("--port", str(port))
+    assert cluster.url == f"http://127.0.0.1:{port}"
     until_right(cluster, load.history, seconds=RIGHT_SECONDS_MAX)
 
 

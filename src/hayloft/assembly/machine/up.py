@@ -119,11 +119,15 @@ class Cluster:
                 f"with {stores} some could not be read."
             )
         usual = instances({"store": stores, "cache": settings.cache_count})
-        if settings.free_ports:
-            return tuple(_at(member, free_port(self._host_of(member))) for member in usual)
-        return tuple(
-            _at(member, settings.port) if member.role.command == "gateway" else member for member in usual
-        )
+        return tuple(_at(member, self._port_of(member)) for member in usual)
+
+    def _port_of(self, member: Instance) -> int:
+        """The gateway's is the one that was asked for, even where all others take what is free."""
+        settings = self._settings
+        is_gateway = member.role.command == "gateway"
+        if settings.free_ports and not (is_gateway and "port" in settings.model_fields_set):
+            return free_port(self._host_of(member))
+        return settings.port if is_gateway else member.port
 
     def _host_of(self, member: Instance) -> str:
         """What a role listens on: only the gateway is anybody else's business."""
