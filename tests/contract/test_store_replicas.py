@@ -7,32 +7,38 @@ can show (damage, crashes, indexes) stands at the end.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import random
 from collections.abc import AsyncIterator
 from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
 from hayloft import limits
 from hayloft.config import VolumeSettings
-from hayloft.disk import SystemDisk
+from hayloft.disk import SystemDisk, SystemFile
 from hayloft.errors import (
     Conflict,
+    HayloftError,
     InvalidRequest,
     PhotoDeleted,
     PhotoNotFound,
+    RoleUnavailable,
     StorageFull,
+    Unauthorized,
     VolumeCorrupt,
     VolumeNotFound,
     VolumeReadOnly,
 )
+from hayloft.needle import Bytes
 from hayloft.roles import Store
 from hayloft.store.client import StoreClient
-from hayloft.store.local import LocalStore
+from hayloft.store.local import FETCHES_MAX, LocalStore
 from hayloft.store.server import store_application
 from hayloft.testing.memory import MemoryStore
 from hayloft.types import (
@@ -47,7 +53,11 @@ from hayloft.types import (
     VolumeId,
     photo_id,
 )
+from hayloft.wire.authentication import Authenticated
 from hayloft.wire.serving import AppServer
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SOURCE = StoreId("source")
 KNOWN: dict[StoreId, Store] = {}
@@ -543,6 +553,109 @@ async def test_imports_and_appends_share_a_volume(stores: tuple[LocalStore, Loca
     for sequence in range(150, 400):
         if sequence % 7 != 1:
             assert (await other.read(key(sequence).photo)).data == needle(sequence).data
+
+
+class BadSectors(SystemFile):
+    """A file of which a stretch cannot be read."""
+
+    bad: tuple[int, int] = (0, 0)
+
+    def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
+        if offset < self.bad[1] and offset + memoryview(buffer).nbytes > self.bad[0]:
+            raise OSError(errno.EIO, "bad sector")
+        return super().read_into(buffer, offset)
+
+
+async def test_a_bad_sector_takes_only_its_needle(stores: tuple[LocalStore, LocalStore]) -> None:
+    one, other = stores
+    await fill(one, *range(1, 6))
+    volume = await one._opened(VOLUME)
+    found = await one.stat(key(3).photo)
+    file = BadSectors(volume.files.log, create=False)
+    file.bad = (found.offset + 50, found.offset + 51)
+    volume.generation.log.file = file
+    assert await copy(one, other) == (4, 0, 0)
+    assert await all_keys(other) == [key(sequence) for sequence in (1, 2, 4, 5)]
+
+
+async def test_an_index_that_asks_for_gigabytes_is_not_believed(
+    stores: tuple[LocalStore, LocalStore],
+) -> None:
+    one, other = stores
+    await fill(one, 1, 2)
+    generation = (await one._opened(VOLUME)).generation
+    generation.index.store(1 * limits.SLOTS_PER_PHOTO, 1 << 32 | 0xFFFF_FFF8)
+    assert await copy(one, other, key(1), key(2)) == (1, 0, 0)
+
+
+async def test_few_exports_are_in_memory_at_once(stores: tuple[LocalStore, LocalStore]) -> None:
+    one, other = stores
+    await fill(one, *range(1, 40))
+    export, under_way, most = one.export_needles, 0, 0
+
+    async def counted(volume: VolumeId, needles: Sequences[NeedleKey]) -> Bytes:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return await export(volume, needles)
+
+    one.export_needles = counted  # type: ignore[method-assign]
+    await asyncio.gather(*(copy(one, other, key(sequence)) for sequence in range(1, 40)))
+    assert 1 < most <= FETCHES_MAX
+    assert len(await all_keys(other)) == 39
+
+
+async def test_a_source_that_dies_while_it_sends_leaves_nothing(
+    stores: tuple[LocalStore, LocalStore],
+) -> None:
+    one, other = stores
+    await fill(one, 1)
+    await one.append(VOLUME, needle(2, random.Random(2).randbytes(700_000)))
+    records = await export(one, key(1), key(2))
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(records) + records[:-9])
+        await writer.drain()
+        writer.close()
+
+    dying = await asyncio.start_server(die, "127.0.0.1", 0)
+    source = StoreClient(f"http://127.0.0.1:{dying.sockets[0].getsockname()[1]}")
+    with pytest.raises(RoleUnavailable):
+        await copy(source, other, key(1), key(2))
+    with pytest.raises(VolumeNotFound):
+        await other.digest(VOLUME)
+    await source.close()
+    dying.close()
+
+
+async def test_needles_are_fetched_and_given_away_only_among_those_who_share_the_secret(
+    stores: tuple[LocalStore, LocalStore],
+) -> None:
+    one, other = stores
+    secret, strange = b"the secret of these stores", b"another one, of strangers"
+    await fill(one, 1)
+    async with (
+        AppServer(Authenticated(store_application(one), [secret])) as source,
+        AppServer(Authenticated(store_application(other), [secret])) as target,
+    ):
+        knowing = StoreClient(target.url, secret=secret)
+        stranger = StoreClient(target.url, secret=strange)
+        sources = [StoreClient(source.url, secret=each) for each in (strange, secret)]
+        with pytest.raises(Unauthorized):
+            await copy(sources[1], stranger, key(1))
+        with pytest.raises(HayloftError):
+            await copy(sources[0], knowing, key(1))
+        assert await copy(sources[1], knowing, key(1)) == (1, 0, 0)
+        for client in (knowing, stranger, *sources):
+            await client.close()
+
+
+async def test_a_source_that_nobody_knows(replicas: Replicas) -> None:
+    with pytest.raises(RoleUnavailable):
+        await replicas.one.fetch_needles(VOLUME, [key(1)], source=StoreId("nobody"))
 
 
 # On the wire -------------------------------------------------------------------------------------

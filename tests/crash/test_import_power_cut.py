@@ -12,16 +12,17 @@ import pytest
 
 from crash.volume_history import ROOT, SIZE_MAX, VOLUME, Delete, History, Seal, open_volume, read
 from hayloft.errors import HayloftError, NeedleCorrupt, StorageFull, VolumeReadOnly
+from hayloft.needle import Bytes
 from hayloft.testing.crash_disk import CrashDisk
 from hayloft.types import AlternateKey, Imported, NeedleKey, Sequence, photo_id
-from hayloft.volume import Import, Volume
+from hayloft.volume import Import, Volume, transfer
 
 ORIG, THUMB = AlternateKey.ORIG, AlternateKey.THUMB
 SLOTS = [(sequence, key) for sequence in range(12) for key in (ORIG, THUMB)]
 LOG = ROOT / f"lv-{VOLUME}.log"
 
 
-def records(*, seed: int = 1) -> tuple[bytes, Volume]:
+def records(*, seed: int = 1) -> tuple[Bytes, Volume]:
     """What another replica exports: photos, a thumbnail, two deletions."""
     history = History(seed=seed)
     for sequence in (0, 1, 2, 3, 4, 7):
@@ -56,7 +57,7 @@ def target(*, sealed: bool = False, capacity_bytes: int = 1 << 30) -> Target:
     incoming, _source = records()
     history = History(CrashDisk(capacity_bytes=capacity_bytes), seed=2)
     history.commit(history.photo(9, 400), history.photo(10, 100))
-    history.volume.commit([Import(records=incoming)])
+    history.volume.commit([Import(needles=transfer.unpack(incoming))])
     history.commit(Delete(sequence=Sequence(4)))
     if sealed:
         history.commit(Seal())
@@ -68,7 +69,7 @@ def target(*, sealed: bool = False, capacity_bytes: int = 1 << 30) -> Target:
     )
 
 
-def fresh(*, sealed: bool = False) -> tuple[Target, bytes]:
+def fresh(*, sealed: bool = False) -> tuple[Target, Bytes]:
     """A target with the import still to come, in which most is missing."""
     incoming, _source = records()
     history = History(seed=2)
@@ -90,7 +91,7 @@ def fresh(*, sealed: bool = False) -> tuple[Target, bytes]:
 @pytest.mark.parametrize("sealed", [False, True])
 def test_an_import_is_all_there_or_not_at_all(sealed: bool) -> None:
     made, incoming = fresh(sealed=sealed)
-    (outcome,) = made.volume.commit([Import(records=incoming)])
+    (outcome,) = made.volume.commit([Import(needles=transfer.unpack(incoming))])
     assert outcome == Imported(stored=4, deleted=2, kept=1)
     after = look(made.volume)
     assert after != made.before
@@ -115,7 +116,7 @@ def test_an_import_is_all_there_or_not_at_all(sealed: bool) -> None:
 
 def test_an_index_lost_after_an_import_is_made_anew() -> None:
     made, incoming = fresh()
-    made.volume.commit([Import(records=incoming)])
+    made.volume.commit([Import(needles=transfer.unpack(incoming))])
     after = look(made.volume)
     disk = made.disk.after_power_cut(made.disk.moment, seed=1)
     for name in [name for name in disk.names(ROOT) if name.endswith(".index")]:
@@ -129,7 +130,7 @@ def test_a_second_import_changes_only_what_was_damaged_since() -> None:
     made = target()
     assert made.before[0, ORIG] == "damaged"
     incoming, source = records()
-    (outcome,) = made.volume.commit([Import(records=incoming)])
+    (outcome,) = made.volume.commit([Import(needles=transfer.unpack(incoming))])
     assert outcome == Imported(stored=1, deleted=0, kept=6)
     after = look(made.volume)
     assert after[0, ORIG] == read(source, (0, ORIG))
@@ -143,7 +144,7 @@ def test_a_second_import_changes_only_what_was_damaged_since() -> None:
 def test_an_import_that_the_disk_refuses_leaves_no_trace(operation: str) -> None:
     made, incoming = fresh()
     made.disk.fail(operation, ".log")
-    (outcome,) = made.volume.commit([Import(records=incoming)])
+    (outcome,) = made.volume.commit([Import(needles=transfer.unpack(incoming))])
     assert isinstance(outcome, VolumeReadOnly)
     assert look(made.volume) == made.before
     for survival in ("nothing", "everything"):
@@ -154,7 +155,7 @@ def test_an_import_that_the_disk_refuses_leaves_no_trace(operation: str) -> None
 def test_an_import_for_which_there_is_no_room_leaves_no_trace() -> None:
     made, incoming = fresh()
     made.disk.capacity_bytes = made.disk.capacity_bytes - made.disk.space(ROOT)[0] + 500
-    (outcome,) = made.volume.commit([Import(records=incoming)])
+    (outcome,) = made.volume.commit([Import(needles=transfer.unpack(incoming))])
     assert isinstance(outcome, StorageFull)
     assert look(made.volume) == made.before
 
@@ -164,7 +165,7 @@ def test_imports_beyond_the_size_at_which_a_volume_is_sealed() -> None:
     history.commit(history.photo(1, SIZE_MAX - 6000))
     assert isinstance(history.commit(history.photo(2, 5000))[0], HayloftError)
     incoming, source = records()
-    (outcome,) = history.volume.commit([Import(records=incoming)])
+    (outcome,) = history.volume.commit([Import(needles=transfer.unpack(incoming))])
     assert isinstance(outcome, Imported)
     assert read(history.volume, (2, ORIG)) == read(source, (2, ORIG))
     disk = history.disk.after_power_cut(history.disk.moment, seed=0, survival="nothing")

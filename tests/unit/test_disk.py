@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hayloft.disk import BUFFERS_PER_WRITE_MAX, DISK_FULL, SystemDisk
+from hayloft.disk import BUFFERS_PER_WRITE_MAX, BYTES_PER_WRITE_MAX, DISK_FULL, SystemDisk
 
 
 @pytest.fixture
@@ -28,6 +28,33 @@ def test_writes_take_any_number_of_buffers(disk: SystemDisk, tmp_path: Path) -> 
     assert file.read_into(buffer, 5) == len(whole)
     assert buffer == whole
     assert file.size() == 5 + len(whole)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [3 * BYTES_PER_WRITE_MAX + 5],
+        [BYTES_PER_WRITE_MAX - 1, 2, 0, BYTES_PER_WRITE_MAX],
+        [0, 70_000] * 40,
+        [5] * (BUFFERS_PER_WRITE_MAX + 1) + [2 * BYTES_PER_WRITE_MAX],
+    ],
+)
+def test_much_is_written_in_pieces(
+    disk: SystemDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    file = disk.open(tmp_path / "file", create=True)
+    pwritev, calls = os.pwritev, []
+
+    def counted(descriptor: int, buffers: list[bytes], offset: int) -> int:
+        calls.append((len(buffers), written := pwritev(descriptor, buffers, offset)))
+        return written
+
+    monkeypatch.setattr(os, "pwritev", counted)
+    buffers = [memoryview(os.urandom(size)) for size in sizes]
+    file.write_at(buffers, 7)
+    assert (tmp_path / "file").read_bytes() == bytes(7) + b"".join(buffers)
+    assert len(calls) > 1
+    assert all(count <= BUFFERS_PER_WRITE_MAX and size <= BYTES_PER_WRITE_MAX for count, size in calls)
 
 
 def test_short_writes_are_completed(

@@ -1,10 +1,10 @@
 """Has needles copied from one store to another, in bulk: verified, throttled, and never beyond a deletion.
 
 The target fetches them from the source, so that no byte of them comes by here. While one batch is being
-read, others are on their way and being written. A batch is durable before it counts. Right after it, the
-directory is asked whether a photo in it was deleted meanwhile: that deletion may have passed the target
+read, others are on their way and being written. A batch is durable before it counts. In the end the
+directory is asked whether a photo of them was deleted meanwhile: that deletion may have passed the target
 before the needle came. Interrupted at any moment, it has copied some batches; whoever compares next finds
-what is left.
+what is left, and what should not have come.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ class Copying:
             route = _Route(volume=volume, source=source, target=target)
             lanes = [asyncio.create_task(self._lane(route, batches, work)) for _ in range(LANES)]
             try:
-                return sum(await asyncio.gather(*lanes))
+                taken = sum(await asyncio.gather(*lanes))
             finally:
                 for lane in lanes:
                     lane.cancel()
                 await asyncio.gather(*lanes, return_exceptions=True)
+            await self._bury_the_dead(volume, self._watched.store(target), entries)
+            return taken
 
     async def _lane(self, route: _Route, batches: Iterator[list[NeedleEntry]], work: Work) -> int:
         """Take one batch after the other, as long as there are any."""
@@ -75,7 +77,6 @@ class Copying:
             await self._throttle.wait(size)
             keys = [entry.key for entry in batch]
             fetched = await target.fetch_needles(route.volume, keys, source=route.source)
-            await self._bury_the_dead(route.volume, target, batch)
             taken += fetched.stored + fetched.deleted
             work.done += size
             self._journal.did("needles copied", fetched.stored)
@@ -83,8 +84,8 @@ class Copying:
             self._journal.did("bytes copied", size)
         return taken
 
-    async def _bury_the_dead(self, volume: VolumeId, target: Store, batch: list[NeedleEntry]) -> None:
-        photos = {entry.key.photo for entry in batch if not entry.deleted}
+    async def _bury_the_dead(self, volume: VolumeId, target: Store, entries: Sequence[NeedleEntry]) -> None:
+        photos = {entry.key.photo for entry in entries if not entry.deleted}
         statuses = await self._watched.statuses_of(volume, photos)
         for photo in photos:
             if statuses.get(photo) is PhotoStatus.DELETED:

@@ -55,7 +55,7 @@ from hayloft.types import (
     sequence_of,
     volume_of,
 )
-from hayloft.volume import Append, Delete, Import, Operation, Outcome, Seal, Volume
+from hayloft.volume import Append, Delete, Import, Operation, Outcome, Seal, Volume, transfer
 
 READ_THREADS_MAX: Final = 16
 """Cold reads in flight: enough to fill a disk's queue."""
@@ -216,7 +216,9 @@ class LocalStore:
 
     async def import_needles(self, volume: VolumeId, records: Bytes) -> Imported:
         """Take over what another replica exported, in one write and one sync; see ``fetch_needles``."""
-        outcome = await self._carry_out(volume, Import(records=records), create=True)
+        # Verified before it waits for its turn: meanwhile another one is written and synced.
+        needles = await self._inspect(lambda: transfer.unpack(records))
+        outcome = await self._carry_out(volume, Import(needles=needles), create=True)
         assert isinstance(outcome, Imported)
         return outcome
 

@@ -8,6 +8,7 @@ no I/O and does not know when, or whether, it becomes durable.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Sequences
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +24,6 @@ from hayloft.errors import (
 from hayloft.limits import VOLUME_SIZE_BYTES_LIMIT
 from hayloft.needle import Kind, Needle, Record
 from hayloft.types import Appended, Imported, NewNeedle, Sequence, sequence_of, volume_name
-from hayloft.volume import transfer
 from hayloft.volume.index import DELETED, SEALED, Index, entry_offset, live, pack_entry
 from hayloft.volume.recovery import Change
 from hayloft.volume.superblock import SUPERBLOCK_BYTES, Superblock
@@ -50,10 +50,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """Take over what another replica exported (``transfer.py``)."""
+    """Take over what another replica exported."""
 
-    records: codec.Bytes
-    """Written from where they are: not to be changed until it is done."""
+    needles: Sequences[Needle]
+    """As ``transfer.unpack`` verified them; they are written from the memory in which they lie."""
 
 
 Operation: TypeAlias = Append | Delete | Seal | Import
@@ -82,14 +82,10 @@ def encode(operation: Append, salt: int) -> Record:
 
 
 def encode_import(operation: Import, salt: int) -> list[tuple[Needle, Record | None]]:
-    """What travelled, each needle with its record in this log; a deletion's depends on the index.
-
-    Raises:
-        InvalidRequest: the records were damaged on their way.
-    """
+    """What travelled, each needle with its record in this log; a deletion's depends on the index."""
     return [
         (needle, None if needle.kind == Kind.TOMBSTONE else codec.adopt(needle, salt=salt))
-        for needle in transfer.unpack(operation.records)
+        for needle in operation.needles
     ]
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from hayloft import limits
 from hayloft import needle as codec
 from hayloft.errors import NeedleCorrupt
 from hayloft.needle import Bytes
+from hayloft.recycled import transfers
 from hayloft.volume import transfer
 from hayloft.volume.files import Generation
 from hayloft.volume.index import DELETED, TAIL, entry_offset, entry_size, live
@@ -59,8 +58,7 @@ def export(generation: Generation, slots: Iterable[int]) -> Exported:
     deletions = b"".join(transfer.pack_deletion(*one) for one in deleted)
     live_entries = ((slot, entry) for entry, slot in entries if live(entry))
     places = list(_places(live_entries, len(deletions), tail=index.words[TAIL]))
-    # Uninitialised memory: a bytearray would be zeroed first, for nothing.
-    memory = np.empty(places[-1].end if places else len(deletions), np.uint8).data
+    memory = transfers.take(places[-1].end if places else len(deletions))
     memory[: len(deletions)] = deletions
     whole = [
         (place, checksum)

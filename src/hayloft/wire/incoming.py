@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import numpy as np
+from hayloft.recycled import transfers
 
 
 class Incoming(asyncio.BufferedProtocol):
@@ -21,8 +21,7 @@ class Incoming(asyncio.BufferedProtocol):
     def __init__(
         self, size: int, *, arrived: Callable[[], None], lost: Callable[[Exception | None], None]
     ) -> None:
-        # Uninitialised memory, which takes no room before something comes.
-        self.memory = np.empty(size, np.uint8).data
+        self.memory = transfers.take(size)
         """All of it, of which only what has come means anything."""
         self._missing = self.memory
         self._arrived = arrived

@@ -8,7 +8,7 @@ import pytest
 
 from hayloft import limits
 from hayloft.errors import NeedleCorrupt, PhotoDeleted, RoleUnavailable, StorageFull
-from hayloft.types import AlternateKey, volume_of
+from hayloft.types import AlternateKey, Scrutiny, volume_of
 from pitchfork_world import NAMES, SETTINGS, World, make, some_bytes
 
 S1, S2, S3 = NAMES
@@ -47,6 +47,34 @@ async def test_a_store_replaced_by_an_empty_one_is_filled_and_writable_again() -
     assert all(placement.writable for placement in await world.directory.placements())
     with pytest.raises(PhotoDeleted):
         await world.stores[S2].read(deleted)
+
+
+async def test_what_fills_an_empty_store_is_not_read_again() -> None:
+    world = await filled()
+    world.replace_by_empty(S2)
+    await world.heartbeats()
+    await world.pitchfork.check()
+    looked: list[Scrutiny] = []
+    for store in world.stores.values():
+
+        async def digest(volume, *, scrutiny, of=store.digest):  # type: ignore[no-untyped-def]
+            looked.append(scrutiny)
+            return await of(volume, scrutiny=scrutiny)
+
+        store.digest = digest  # type: ignore[method-assign]
+    await world.pitchfork.mend()
+    assert set(looked) == {Scrutiny.INDEX}
+    await world.check()
+    assert not any(replica.failure for replica in await world.directory.replicas())
+
+
+async def test_a_needle_damaged_where_an_empty_store_is_filled_from_comes_from_another() -> None:
+    world = await filled()
+    photo = list(world.photos)[3]
+    world.stores[S1].corrupt(photo)
+    world.replace_by_empty(S2)
+    await world.settle()
+    await world.check()
 
 
 async def test_two_of_three_stores_replaced_by_empty_ones() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
 from hayloft.errors import PhotoDeleted, RoleUnavailable, Unauthorized, UploadTooLarge
 from hayloft.wire.asgi import read_body, request_id_variable, send_response
 from hayloft.wire.authentication import VERIFIED_DIGEST, Authenticated
-from hayloft.wire.channels import CONNECTIONS_MAX, Channels
+from hayloft.wire.channels import CONNECTIONS_MAX, IN_PLACE_BYTES_MIN, Channels
 from hayloft.wire.serving import AppServer, free_port
 
 SECRET = b"a secret between them"
@@ -211,3 +212,111 @@ async def test_more_requests_than_connections_take_turns():
         assert len(peer._open) <= CONNECTIONS_MAX
         assert peer._in_use == 0
         await peer.close()
+
+
+# Large bodies, received in place -------------------------------------------------------------------
+
+
+async def fetch(peer: Channels, path: str = "/") -> bytes:
+    return bytes(await peer.fetch(path, b"", digest=hashlib.sha256().digest(), headers={}))
+
+
+async def test_bodies_of_any_size_are_received_in_place_over_one_connection():
+    async def much(scope, _receive, send) -> None:
+        size = int(scope["path"][1:])
+        await send_response(send, 200, size.to_bytes(8) * (size // 8), [])
+
+    async with AppServer(Authenticated(much, [SECRET])) as server:
+        peer = channels(server.url, secret=SECRET)
+        for size in (8, IN_PLACE_BYTES_MIN - 8, IN_PLACE_BYTES_MIN, 9_000_000, 16, 4 << 20, 40_000_000):
+            assert await fetch(peer, f"/{size}") == size.to_bytes(8) * (size // 8)
+            assert (await peer.get("/80")).body == (80).to_bytes(8) * 10
+        assert len(peer._open) == 1
+        held = [await peer.fetch(f"/{4 << 20}", b"", digest=hashlib.sha256().digest(), headers={})] * 2
+        await fetch(peer, f"/{(4 << 20) - 800}")
+        assert bytes(held[0]) == (4 << 20).to_bytes(8) * (1 << 19)
+        await peer.close()
+
+
+async def test_large_errors_keep_their_type(raw):
+    async def gone(reader, writer):
+        while True:
+            await ask(reader)
+            body = b'{"code": "photo_deleted", "message": "Gone."}' + b" " * 1_000_000
+            writer.write(b"HTTP/1.1 410 Gone\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    peer = channels(await raw(gone))
+    for _ in range(2):
+        with pytest.raises(PhotoDeleted):
+            await fetch(peer)
+    await peer.close()
+
+
+async def test_a_large_body_that_is_cut_off_is_a_failure(raw):
+    async def cut_off(reader, writer):
+        await ask(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n" + bytes(3_000_000))
+        await writer.drain()
+        writer.close()
+
+    peer = channels(await raw(cut_off))
+    with pytest.raises(RoleUnavailable):
+        await fetch(peer)
+    assert not peer._idle
+    await peer.close()
+
+
+async def test_a_peer_that_hangs_within_a_large_body_is_given_up(raw):
+    async def hang(reader, writer):
+        await ask(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n" + bytes(3_000_000))
+        await asyncio.Event().wait()
+
+    peer = channels(await raw(hang), total_seconds=0.5)
+    with pytest.raises(RoleUnavailable):
+        await fetch(peer)
+    assert not peer._idle
+    assert all(not channel.is_reusable for channel in peer._open)
+    await peer.close()
+
+
+async def test_what_follows_a_large_body_belongs_to_no_request(raw):
+    closed = asyncio.Semaphore(0)
+
+    async def talk(reader, writer):
+        await ask(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + b"a" * 1_000_000)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno")
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        closed.release()
+
+    peer = channels(await raw(talk))
+    for _ in range(3):
+        assert await fetch(peer) == b"a" * 1_000_000
+        async with asyncio.timeout(20):
+            await closed.acquire()
+    await peer.close()
+
+
+async def test_whoever_stops_waiting_for_a_large_body_closes_the_connection(raw):
+    begun = asyncio.Event()
+
+    async def slow(reader, writer):
+        request = await ask(reader)
+        if b"/slow" not in request:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n" + bytes(1_000_000))
+        begun.set()
+        await asyncio.Event().wait()
+
+    peer = channels(await raw(slow))
+    waiting = asyncio.create_task(fetch(peer, "/slow"))
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await fetch(peer, "/ok") == b"ok"
+    assert not any(channel._incoming for channel in peer._open)
+    await peer.close()
