@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onnx_model import save_model, save_text_model
+from onnx_by_hand import save_model, save_text_model
 from similarity_samples import jpeg
 
 SIDE = 8

@@ -13,7 +13,7 @@ processor time, which other programs on the machine disturb least. Building a mi
 ``--keep FOLDER`` leaves what was built there, as the service would have it on its disk, and a later run
 with the same options measures it without building. ``--photos`` and ``--model`` measure something else:
 how many of the ten nearest are of the photo's own category (folder), for the built-in embedder and for
-every model given.
+every model given, and how many of the pairs above a few cosines: what ``thresholds`` were chosen by.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ SHARES: Final = (0.3, 0.4, 0.3)
 BLOCK: Final = 20_000
 WRITTEN_AT_ONCE: Final = 500
 WRITTEN_ALONE: Final = 200
+SCORES: Final = (0.80, 0.85, 0.88, 0.90)
 ASKED: Final = "asked.npz"
 BASE: Final = "base-0.usearch"
 
@@ -312,6 +313,15 @@ def _print_precision(name: str, embedded: NDArray[np.float32], categories: NDArr
         len(categories) * (len(categories) - 1)
     )
     print(f"  {name:36} precision@{K} {right:.3f} (by chance {chance:.3f}), {embedded.shape[1]} numbers")
+    above = (_pairs_above(cosines, categories, score) for score in SCORES)
+    print(f"    of one category, of the pairs at {', '.join(above)}")
+
+
+def _pairs_above(cosines: NDArray[np.float32], categories: NDArray[np.str_], score: float) -> str:
+    one, other = np.nonzero(np.triu(cosines >= score, k=1))
+    if not len(one):
+        return f"{score:.2f} and more: none"
+    return f"{score:.2f} and more: {(categories[one] == categories[other]).mean():.0%} ({len(one)})"
 
 
 if __name__ == "__main__":

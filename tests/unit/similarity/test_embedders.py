@@ -21,7 +21,7 @@ from hayloft.similarity.local import LocalSimilarity
 from hayloft.similarity.views import ViewPlan, cut
 from hayloft.types import PhotoId, Relation
 from model_samples import save_colours
-from onnx_model import save_model
+from onnx_by_hand import save_model
 from similarity_samples import NAMES, InlineDecoder, World, jpeg, pixels, sample
 
 SIDE = 8

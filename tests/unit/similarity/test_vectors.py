@@ -100,6 +100,18 @@ def test_the_index_and_the_runtime_of_models_can_be_loaded_in_this_order() -> No
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("photos", "thorough"), [(5, 64), (6, 96), (7, 96)])
+def test_searches_among_many_are_more_thorough(
+    photos: int, thorough: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "LARGE", 6)
+    index = vectors.empty(DIMENSIONS)
+    for photo in range(photos):
+        index.add(photo, vector(photo))
+    index.save(tmp_path / "some.usearch")
+    assert vectors.restored(tmp_path / "some.usearch", view=True).expansion_search == thorough
+
+
 class VectorMachine(RuleBasedStateMachine):
     """Everything that can be done to an index, against a dict; small enough for search to be exact."""
 

@@ -12,7 +12,7 @@ from hayloft.similarity.embedders.onnx import OnnxEmbedder
 from hayloft.similarity.embedders.words import TextEncoder, TextSidecar
 from hayloft.types import PhotoId
 from model_samples import COLOURS, picture_of, save_colours
-from onnx_model import save_text_model
+from onnx_by_hand import save_text_model
 from similarity_samples import World
 
 

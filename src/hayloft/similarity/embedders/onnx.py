@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
@@ -142,18 +143,22 @@ class OnnxEmbedder:
                     if not future.done():
                         future.set_result(vector)
 
-    def embed_now(self, views: list[bytes]) -> NDArray[np.float32]:
+    def embed_now(self, views: Sequence[bytes]) -> NDArray[np.float32]:
         """``float32[n, dimensions]`` of unit length, of ``n`` views, on the calling thread."""
+        (features,) = self._session.run([self._output], self.prepared(views))
+        vectors = self._pool(np.asarray(features, dtype=np.float32))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+    def prepared(self, views: Sequence[bytes]) -> dict[str, NDArray[np.float32]]:
+        """What the model is given for views: its input, by name."""
         side = self._sidecar.side
         pixels = np.stack([np.frombuffer(view, np.uint8).reshape(side, side, 3) for view in views])
         mean, std = (np.asarray(v, np.float32) for v in (self._sidecar.mean, self._sidecar.std))
         prepared = (pixels.astype(np.float32) / 255 - mean) / std
         if self._sidecar.layout == "nchw":
             prepared = np.ascontiguousarray(prepared.transpose(0, 3, 1, 2))
-        (features,) = self._session.run([self._output], {self._input: prepared})
-        vectors = self._pool(np.asarray(features, dtype=np.float32))
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+        return {self._input: np.asarray(prepared, dtype=np.float32)}
 
     def _pool(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[n, d]`` out of ``[n, d]``, a map ``[n, d, h, w]`` (nhwc: last) or a sequence ``[n, t, d]``."""

@@ -2,7 +2,7 @@
 
 An image encoder, the means of the four quarters of a view, and a text encoder, a row of a table a token.
 
-The package that writes such files is large and needed for nothing else.
+So most tests need no more than what serving needs.
 """
 
 from __future__ import annotations
