@@ -200,7 +200,7 @@ class _Probes:
 
     @classmethod
     def of(cls, query: Description) -> _Probes:
-        words, signatures, guises = (array.ravel() for array in _variants(query))
+        words, signatures, guises = _variants(query)
         order = np.argsort(words)
         return cls(
             words=words[order],
@@ -228,7 +228,7 @@ _LIKELIHOODS: Final = np.array(
 def _variants(
     query: Description,
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint8]]:
-    """Word, signature and guise of every keypoint under every doubt, ``[doubts, keypoints]``."""
+    """Word, signature and guise of all keypoints, under one doubt after the other."""
     guises = np.tile(spectrum.guises(query.codes), (len(_DOUBTS), 1))
     flips = np.zeros(guises.shape, np.uint32)
     for row, doubts in enumerate(_DOUBTS):
@@ -239,9 +239,10 @@ def _variants(
         spectrum.words_and_signatures(query.codes, np.full(len(query), guise, np.uint8))
         for guise in range(4)
     ]
-    words, signatures = (np.stack(arrays) for arrays in zip(*in_guises, strict=True))
-    keypoints = np.arange(len(query))
-    return words[guises, keypoints] ^ flips, signatures[guises, keypoints], guises
+    words = np.stack([words for words, _ in in_guises])
+    signatures = np.stack([signatures for _, signatures in in_guises])
+    at = guises, np.arange(len(query))
+    return (words[at] ^ flips).ravel(), signatures[at].ravel(), guises.ravel()
 
 
 _GUISE_FLIPS: Final = np.array([1, 2] + [0] * spectrum.WORD_BITS, np.uint8)
