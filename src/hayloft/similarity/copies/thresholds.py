@@ -194,8 +194,8 @@ ENTRIES_COMPARED_MAX: Final = 2_000_000
 """Entries that one query may compare, words that are likely for their length first: bounds its time.
 
 At a million photos that is a quarter of what the words of a query list. With a quarter of these, or with
-half, everyday disguises are found as surely; 3 to 8 % of the crops to a tenth, grid cells and sketches
-are not.
+half, everyday disguises are found as surely; 5 to 8 % of the crops to a tenth, grid cells, sketches and
+negatives are not.
 """
 
 DOUBT_LIKELIHOOD: Final = 0.77
