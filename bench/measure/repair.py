@@ -3,7 +3,9 @@
 The pitchfork finds out by itself, copies the replicas from the other stores, verifies them and puts their
 volumes back. The time counts from the first byte on the empty store until the directory knows of no failed
 replica, and the bytes are those of the volumes that were lost. What it takes to notice does not depend on
-how much was lost, and is told for itself. The copy is ``cp`` of the same files on the same disk, synced.
+how much was lost, and is told for itself. The copy is ``cp`` of the same files on the same disk, synced,
+made before the store is lost and twice after it is whole again. The middle one counts: one copy may take
+four times as long as the next.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -43,21 +46,26 @@ def run(bench: Bench) -> PartResult:
         kept = faults.fill(mine.gateway.url, template(PHOTO_BYTES), count)
         lost = mine.stores[0]
         size = _size_bytes(root / lost / "volumes")
-        copying = _copy_seconds(root / lost / "volumes", work / "copy")
+        copies = [_copy_seconds(root / lost / "volumes", work / "copy")]
         bench.say(f"replacing {lost}, {len(kept)} photos, {size >> 20} MB, by an empty store")
         mine.empty_store(lost)
         noticing, mending = _mending_seconds(mine, lost, size)
+        copies += [_copy_seconds(root / lost / "volumes", work / "copy") for _ in range(2)]
         wrong = faults.check(mine.gateway.url, kept[:: max(1, len(kept) // 500)])
     bench.remove(work)
     if wrong:
         raise ContenderError(f"a photo is not what it was: {wrong[0]}")
-    rates = {"pitchfork": size / mending, "cp, synced": size / copying}
+    copying = statistics.median(copies)
+    rates = {
+        "pitchfork": (size / mending / 1e6,),
+        "cp, synced": tuple(size / seconds / 1e6 for seconds in copies),
+    }
     return PartResult(
         part="repair",
         title="Repair of a replaced store",
         measurements=tuple(
-            Measurement(what="bytes of volumes", contender=name, unit="MB/s", rounds=(rate / 1e6,))
-            for name, rate in rates.items()
+            Measurement(what="bytes of volumes", contender=name, unit="MB/s", rounds=rounds)
+            for name, rounds in rates.items()
         ),
         verdicts=(
             Verdict(
