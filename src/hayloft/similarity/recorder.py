@@ -35,6 +35,9 @@ _Matches = list[tuple[str, Match]]
 LOAD_PAGE: Final = 2_000
 """Fingerprints read at a time when the indexes are made."""
 
+RETIRE_PAGE: Final = 2_000
+"""Fingerprints, or links, dropped in one transaction."""
+
 HEAR_PAGE: Final = 200
 """The same when other processes' are caught up with: usually there are a few."""
 
@@ -110,8 +113,14 @@ class Recorder:
         await self.serially(self._put_in_place(method, at))
 
     async def retire(self, names: Sequence[str]) -> None:
-        """Drop what methods that are no longer wanted have recorded."""
-        await self.serially(self._retire(names))
+        """Drop what methods that are no longer wanted have recorded; photos are taken in meanwhile."""
+
+        def work(connection: Connection) -> bool:
+            return any(shelf.retire(connection, name, limit=RETIRE_PAGE) for name in names)
+
+        while await self.serially(self._database.write(work)):
+            pass
+        await self.serially(self._drop(names))
 
     async def save(self, *, force: bool = False) -> None:
         """Write the indexes that live on disk."""
@@ -245,12 +254,7 @@ class Recorder:
             method.remove(photo)
         self._add(inherited)
 
-    async def _retire(self, names: Sequence[str]) -> None:
-        def work(connection: Connection) -> None:
-            for name in names:
-                shelf.retire(connection, name)
-
-        await self._database.write(work)
+    async def _drop(self, names: Sequence[str]) -> None:
         for name in names:
             self._methods.pop(name, None)
             self._heard.pop(name, None)

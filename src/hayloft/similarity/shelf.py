@@ -187,14 +187,20 @@ def count_lacking(connection: Connection, methods: Sequence[str]) -> int:
     )
 
 
-def retire(connection: Connection, method: str) -> None:
-    """Drop a method's fingerprints and links: another has taken its place."""
-    connection.execute(delete(fingerprints).where(fingerprints.c.method == method))
-    gone = list(
-        connection.execute(select(links_table.c.a, links_table.c.b).where(links_table.c.method == method))
-    )
-    connection.execute(delete(links_table).where(links_table.c.method == method))
-    regroup(connection, {PhotoId(photo) for pair in gone for photo in pair})
+def retire(connection: Connection, method: str, *, limit: int) -> bool:
+    """Drop up to so many of a method's fingerprints, then of its links: another has taken its place.
+
+    Whether there may be more. All at once would be minutes in one transaction where there are millions.
+    """
+    some = select(fingerprints.c.change).where(fingerprints.c.method == method).limit(limit)
+    if connection.execute(delete(fingerprints).where(fingerprints.c.change.in_(some))).rowcount:
+        return True
+    linked = (links_table.c.link, links_table.c.a, links_table.c.b)
+    gone = connection.execute(select(*linked).where(links_table.c.method == method).limit(limit)).all()
+    for part in links.chunks([row.link for row in gone]):
+        connection.execute(delete(links_table).where(links_table.c.link.in_(part)))
+    regroup(connection, {PhotoId(photo) for row in gone for photo in (row.a, row.b)})
+    return bool(gone)
 
 
 def _lack(methods: Sequence[str]) -> list[ColumnElement[bool]]:

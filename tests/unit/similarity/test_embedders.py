@@ -122,7 +122,10 @@ async def alike(similarity, photo: int) -> list[tuple[int, str]]:
     return [(one.photo, one.method) for one in found]
 
 
-async def test_a_new_embedder_catches_up_while_the_old_one_answers(tmp_path: Path, model: Path) -> None:
+async def test_a_new_embedder_catches_up_while_the_old_one_answers(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hayloft.similarity.recorder.RETIRE_PAGE", 2)  # of three photos
     world = World()
     similarity = await world.open(tmp_path, embedder=BuiltinEmbedder())
     image = pixels("coffee.png")
@@ -150,6 +153,7 @@ async def test_a_new_embedder_catches_up_while_the_old_one_answers(tmp_path: Pat
     status = await similarity.status()
     assert (status.embedder, status.embedded) == (embedder.name, 3)
     await similarity.close()
+    assert vectors(tmp_path) == {embedder.name: 3}
 
     similarity = await world.open(tmp_path, embedder=OnnxEmbedder(model))
     assert await alike(similarity, 1) == after
