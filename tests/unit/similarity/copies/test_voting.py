@@ -129,3 +129,23 @@ def test_merging_in_pieces_is_merging_at_once():
         np.testing.assert_array_equal(left, right)
     assert (np.diff(whole.words.astype(np.int64)) >= 0).all()
     assert alive[whole.owners >> 2].all()
+
+
+def test_a_query_with_too_many_entries_compares_rare_words_first(monkeypatch):
+    common = invented(1, count=40)
+    rare = invented(2, count=8)
+    query = Description(
+        **{name: getattr(common, name) for name in ("width", "height", "picture_jpeg")},
+        **{
+            name: np.concatenate([getattr(common, name), getattr(rare, name)])
+            for name in ("positions", "sizes", "angles", "codes", "doubtful")
+        },
+    )
+    index = VotingIndex()
+    for photo in range(50):
+        index.add(photo, common)
+    index.add(50, rare)
+    monkeypatch.setattr(thresholds, "ENTRIES_COMPARED_MAX", 100)
+    assert [candidate.photo for candidate in index.candidates(query, limit=1)] == [50]
+    monkeypatch.setattr(thresholds, "ENTRIES_COMPARED_MAX", 0)
+    assert index.candidates(query, limit=1) == []
