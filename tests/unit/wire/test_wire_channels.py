@@ -12,7 +12,8 @@ import pytest
 from hayloft.errors import PhotoDeleted, RoleUnavailable, Unauthorized, UploadTooLarge
 from hayloft.wire.asgi import read_body, request_id_variable, send_response
 from hayloft.wire.authentication import VERIFIED_DIGEST, Authenticated
-from hayloft.wire.channels import CONNECTIONS_MAX, IN_PLACE_BYTES_MIN, Channels
+from hayloft.wire.channel import IN_PLACE_BYTES_MIN
+from hayloft.wire.channels import CONNECTIONS_MAX, Channels
 from hayloft.wire.serving import AppServer, free_port
 
 SECRET = b"a secret between them"
