@@ -207,7 +207,7 @@ class ClusterSettings(ClusterFileSettings):
     port: int = Field(default=8080, ge=0, le=65_535)
     """Port of the gateway; the other roles have their usual ones."""
     free_ports: bool = False
-    """Whether all roles take ports that are free instead of their usual ones; a port that is given stays."""
+    """Whether roles take ports that are free instead of their usual ones; a port that is given stays."""
     workers: int = Field(default=1, gt=0, le=64)
     """Worker processes of the gateway."""
     stores: int | None = Field(default=None, gt=0, le=64)
