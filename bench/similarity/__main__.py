@@ -1,10 +1,10 @@
 """``make bench-similarity``: how well copies are found and strangers kept apart, and how fast.
 
 Half of the photos are for tuning, half for the figures; the threshold of every method is the one that
-keeps 99 % precision on the tuning half. ``tune`` prints what chose the thresholds of the product, by the
-tuning half alone; ``recall`` and ``speed`` are the two parts of the whole. Writes ``similarity.txt``
-(recall), ``similarity-speed.txt``, a plot and contact sheets to ``bench/results``; the same seed and photos
-give the same figures (times excepted).
+keeps 99 % precision on the tuning half. ``recall`` and ``speed`` are the two parts of the whole. ``tune``
+prints what chose the thresholds of copies, by the tuning half alone, ``hashes`` those of PDQ. Writes a file
+for each part (``_PARTS``), a plot and contact sheets to ``bench/results``; the same seed and photos give
+the same figures (times excepted).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from hayloft.similarity import fingerprint
 from hayloft.similarity.copies import agreement, features, geometry, pipeline, record
 from hayloft.similarity.copies.thresholds import SCORE_MIN
-from similarity import disguises, measure, methods, pictures, scale, stages, strangers, tune
+from similarity import disguises, hashes, measure, methods, pictures, scale, stages, strangers, tune
 from similarity.disguises import Picture
 from similarity.photos import Photo, read
 
@@ -78,6 +78,13 @@ def _tune(collection: list[Photo], options: argparse.Namespace) -> None:
     tune.tune(half, disguised, options.queries)
 
 
+def _hashes(collection: list[Photo], options: argparse.Namespace) -> None:
+    def disguised(place: int, name: str) -> Picture:
+        return _disguised(collection, place, name, options.seed)[0]
+
+    hashes.print_hashes(collection, disguised, options.queries)
+
+
 def _recall(collection: list[Photo], options: argparse.Namespace) -> None:
     candidates = _methods(options.model)
     described = {m.name: [m.describe(photo.picture) for photo in collection] for m in candidates}
@@ -100,6 +107,7 @@ def _speed(collection: list[Photo], options: argparse.Namespace) -> None:
 
 _PARTS: Final = {
     "tune": (_tune, "similarity-tuning.txt"),
+    "hashes": (_hashes, "similarity-hashes.txt"),
     "recall": (_recall, "similarity.txt"),
     "speed": (_speed, "similarity-speed.txt"),
 }
@@ -120,14 +128,14 @@ def _options() -> argparse.Namespace:
         "command",
         nargs="?",
         choices=list(_PARTS),
-        help="one part alone; tune prints what chose the thresholds",
+        help="one part alone; tune and hashes print what chose the thresholds",
     )
     return parser.parse_args()
 
 
 def _methods(model: Path | None) -> list[Any]:
-    hashes = (methods.Hash(name) for name in ("phash", "pdq", "pdq, 8 ways"))
-    return [methods.Copies(), *hashes, methods.Embedding(model) if model else methods.BuiltIn()]
+    known = (methods.Hash(name) for name in ("phash", "pdq", "pdq, 8 ways"))
+    return [methods.Copies(), *known, methods.Embedding(model) if model else methods.BuiltIn()]
 
 
 def _disguised(collection: list[Photo], place: int, name: str, seed: int) -> tuple[Picture, list[int]]:
@@ -290,12 +298,12 @@ def _stages(copies: methods.Copies, collection: list[Photo], described: list[Any
     print(f"  prove a pair of copies         {_timed(proved, lambda p: agreement.compare(*p)):8.2f}")
     stored = float(np.mean([len(data) for data in copies.records]))
     memory = copies.index.size_bytes / max(len(copies.index), 1)
-    hashes = 32 * (1 + len(fingerprint.ORIENTATIONS))
+    hash_bytes = 32 * (1 + len(fingerprint.ORIENTATIONS))
     print(
         f"  bytes a photo: {memory + 40:.0f} resident (index {memory:.0f}, hash 40), "
-        f"{memory + stored + hashes:.0f} "
+        f"{memory + stored + hash_bytes:.0f} "
         f"on disk (index {memory:.0f}, record {stored:.0f} of which the picture "
-        f"{np.mean([len(d.picture_jpeg) for d in decoded]):.0f}, hashes {hashes})"
+        f"{np.mean([len(d.picture_jpeg) for d in decoded]):.0f}, hashes {hash_bytes})"
     )
 
 

@@ -66,7 +66,7 @@ class Copies:
 
     def describe(self, picture: Picture) -> Described:
         """A description for a query."""
-        return Described(data=pipeline.describe(grey(picture)), hashes=fingerprint.pdq(_decoded(picture)))
+        return Described(data=pipeline.describe(grey(picture)), hashes=fingerprint.pdq(decoded(picture)))
 
     def build(self, descriptions: list[Described]) -> None:
         """Index and stored records."""
@@ -107,7 +107,8 @@ def _nothing(photos: Sequence[PhotoId]) -> dict[PhotoId, Fingerprint]:  # noqa: 
     return {}
 
 
-def _decoded(picture: Picture) -> Decoded:
+def decoded(picture: Picture) -> Decoded:
+    """As it comes from the decoder."""
     rgb = np.ascontiguousarray(picture[:, :, ::-1])
     return Decoded(rgb=rgb, width=rgb.shape[1], height=rgb.shape[0])
 
@@ -122,7 +123,7 @@ class Hash:
         """``uint8[k, bytes]``."""
         if self.name == "phash":
             return phash(picture)[None]
-        hashes = fingerprint.hashes_of(fingerprint.pdq(_decoded(picture)))
+        hashes = fingerprint.hashes_of(fingerprint.pdq(decoded(picture)))
         return hashes if self.name == "pdq, 8 ways" else hashes[:1]
 
     def build(self, descriptions: list[NDArray[np.uint8]]) -> None:
@@ -180,7 +181,7 @@ class BuiltIn:
 
     def describe(self, picture: Picture) -> NDArray[np.float32]:
         """A unit vector."""
-        vector = np.frombuffer(describe_builtin(_decoded(picture)).data, np.float16).astype(np.float32)
+        vector = np.frombuffer(describe_builtin(decoded(picture)).data, np.float16).astype(np.float32)
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
     def build(self, descriptions: list[NDArray[np.float32]]) -> None:
