@@ -145,16 +145,14 @@ async def test_what_cannot_be_decoded_is_recorded_and_not_tried_again(world: Wor
     assert world.reads == [photo]
 
 
-async def test_a_file_over_which_decoders_die_is_the_files_fault() -> None:
+async def test_a_file_over_which_decoders_die_is_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hayloft.renditions.local.WORK", "sys:exit")  # each ends at its first photo
     directory, store = MemoryDirectory(), MemoryStore(STORE)
     await directory.register(await store.health())
     world = World(directory, store)
-    # So little time that every process is killed while it starts.
-    world.renditions = LocalRenditions(
-        directory=directory, stores={STORE: store}, reader=world, bounds=Bounds(wall_seconds=0.01)
-    )
+    world.renditions = LocalRenditions(directory=directory, stores={STORE: store}, reader=world)
     photo = await world.upload(PHOTO)
-    assert "did not end" in (await world.renditions.make(photo)).failure
+    assert "ended with status 1" in (await world.renditions.make(photo)).failure
     await world.renditions.close()
 
 
