@@ -17,7 +17,16 @@ from hayloft.directory.client import DirectoryClient
 from hayloft.errors import HayloftError
 from hayloft.roles import Directory, Store
 from hayloft.store.client import StoreClient
-from hayloft.types import NeedleEntry, PhotoId, PhotoQuery, Placement, StoreId, volume_name, volume_of
+from hayloft.types import (
+    AlternateKey,
+    NeedleEntry,
+    PhotoId,
+    PhotoQuery,
+    Placement,
+    StoreId,
+    volume_name,
+    volume_of,
+)
 
 SHOWN = 5
 IN_FLIGHT = 16
@@ -53,7 +62,7 @@ async def _findings(cluster: RunningCluster, history: History) -> list[str]:
             await _photos(session, history, wrong)
             await _records(directory, history, wrong)
             _events(history, wrong)
-            await _replicas(directory, stores, history, wrong)
+            await _replicas(session, directory, stores, history, wrong)
     except HayloftError as error:
         wrong.findings.append(f"{error.code}: {error.message}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -127,7 +136,11 @@ def _events(history: History, wrong: Wrong) -> None:
 
 
 async def _replicas(
-    directory: Directory, stores: dict[StoreId, Store], history: History, wrong: Wrong
+    session: aiohttp.ClientSession,
+    directory: Directory,
+    stores: dict[StoreId, Store],
+    history: History,
+    wrong: Wrong,
 ) -> None:
     """All replicas of a volume hold the same, and each of them has every photo whole."""
     placements = await directory.placements()
@@ -148,10 +161,9 @@ async def _replicas(
             continue
         digests = {name: await stores[name].digest(placement.volume) for name in placement.replicas}
         if len({digest.digest for digest in digests.values()}) != 1:
-            wrong.say(
-                f"needles of {volume_name(placement.volume)} are not on all replicas",
-                await _differences(directory, stores, placement),
-            )
+            differences = await _differences(directory, stores, placement)
+            wrong.say(f"needles of {volume_name(placement.volume)} are not on all replicas", differences)
+            await _look_at_lost_renditions(session, history, differences)
     replicas = {placement.volume: placement.replicas for placement in placements}
     limit = asyncio.Semaphore(IN_FLIGHT)
 
@@ -169,6 +181,26 @@ async def _replicas(
         for name in replicas.get(volume_of(PhotoId(photo.photo)), ())
     ]
     wrong.say("replicas lack photos", [said for said in await asyncio.gather(*checks) if said])
+
+
+async def _look_at_lost_renditions(
+    session: aiohttp.ClientSession, history: History, differences: list[tuple[NeedleEntry, list[StoreId]]]
+) -> None:
+    """Ask for renditions that are whole nowhere, as their viewers would: that makes them anew, everywhere.
+
+    A rendition is kept where a store answers, and bytes of the only one can change before it is copied.
+    """
+    paths = {PhotoId(photo.photo): photo.path for photo in history.live}
+    whole = {entry.key for entry, _names in differences if not entry.damaged}
+    for entry, _names in differences:
+        if (
+            entry.key.alternate_key is not AlternateKey.ORIG
+            and entry.key not in whole
+            and entry.key.photo in paths
+        ):
+            name = entry.key.alternate_key.name.lower()
+            async with session.get(f"{paths[entry.key.photo]}/{name}") as answer:
+                await answer.read()
 
 
 async def _differences(
