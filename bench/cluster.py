@@ -236,7 +236,8 @@ def main() -> int:
     )
     complete = not options.quick and options.only == list(PARTS) and not failed
     out = HERE / "results" / "cluster" if complete else work / "results"
-    report.write(out, described, parts, about=about, options={"only": options.only, "quick": bench.quick})
+    settings = {"only": options.only, "quick": bench.quick}
+    report.write(out, described, parts, command="make bench-cluster", about=about, options=settings)
     console.print(f"\nWritten: {out}/results.md, results.json")
     return 1 if failed else 0
 

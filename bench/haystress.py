@@ -126,7 +126,7 @@ def _run(bench: Bench, options: argparse.Namespace) -> int:
         "seconds": bench.seconds,
     }
     out = HERE / "work" / "results" if failed else options.out
-    report.write(out, described, parts, about=about, options=settings)
+    report.write(out, described, parts, command="make bench", about=about, options=settings)
     bench.console.print(f"\nWritten: {out}/results.md, results.json, results.png")
     return 1 if failed else 0
 

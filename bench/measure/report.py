@@ -11,9 +11,11 @@ from typing import Any
 from measure.result import Measurement, PartResult, Verdict
 
 
-def markdown(machine: dict[str, str], parts: Sequence[PartResult], *, about: Sequence[str]) -> str:
+def markdown(
+    machine: dict[str, str], parts: Sequence[PartResult], *, command: str, about: Sequence[str]
+) -> str:
     """The whole report: targets first, then what was measured, then the machine."""
-    lines = ["# Results of `make bench`", "", *about, "", "## Targets", ""]
+    lines = [f"# Results of `{command}`", "", *about, "", "## Targets", ""]
     held = [verdict for part in parts for verdict in part.verdicts if verdict.target is not None]
     lines += _table(_TARGET_COLUMNS, [_verdict_row(verdict) for verdict in held])
     for part in parts:
@@ -119,6 +121,7 @@ def write(
     machine: dict[str, str],
     parts: Sequence[PartResult],
     *,
+    command: str,
     about: Sequence[str],
     options: dict[str, Any],
 ) -> None:
@@ -126,6 +129,6 @@ def write(
     from measure import plot  # matplotlib takes a second to load; only the end of a run needs it
 
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.md").write_text(markdown(machine, parts, about=about))
+    (directory / "results.md").write_text(markdown(machine, parts, command=command, about=about))
     (directory / "results.json").write_text(as_json(machine, parts, options=options) + "\n")
     plot.draw(directory / "results.png", parts)

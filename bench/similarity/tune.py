@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from hayloft.similarity.copies import agreement, features, geometry, record, thresholds
+from hayloft.similarity.copies import agreement, features, geometry, record, spectrum, thresholds, voting
 from hayloft.similarity.copies.agreement import Agreement
 from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Alignment, Guise
@@ -28,6 +28,8 @@ SHOTS_MAX: Final = 24
 """Pairs of shots that are disguised as well."""
 
 POINTS_MIN: Final = 6
+SAME_PLACE_PIXELS: Final = 4.0
+"""From where a keypoint comes to lie to the stored one that it is taken for."""
 LOSSES: Final = (0.05, 0.1, 0.2, 1e9)
 PICTURES: Final = ((160, 60), (240, 60), (320, 60), (320, 80), (448, 60))
 """Sides and JPEG qualities of the kept picture that are compared."""
@@ -53,6 +55,7 @@ def tune(collection: list[Photo], disguised: dict[tuple[int, str], Picture], lim
     print(f"{len(collection)} photos, {len(true)} true pairs, {len(shots)} pairs of shots")
     for side, quality in PICTURES:
         _print_picture(side, quality, true, shots, stored, greys)
+    _print_doubts(true, stored)
     _print_proof("true pairs", [_proof(pair, stored[pair.photo]) for pair in true])
     _print_proof("shots", [_proof(pair, stored[pair.photo]) for pair in shots])
 
@@ -153,6 +156,24 @@ def _print_picture(
 
 def _score(proof: Agreement, loss: float) -> float:
     return replace(proof, parallax=0.0).score - proof.parallax / loss / 2
+
+
+def _print_doubts(true: list[Pair], stored: list[Description]) -> None:
+    """How often a keypoint's like has the word that is left when some of its bits are turned over."""
+    found = np.zeros(len(voting._DOUBTS))
+    for pair in true:
+        query, photo = pair.query, stored[pair.photo]
+        places = geometry.transform(pair.alignment.matrix, query.positions)
+        apart = np.linalg.norm(places[:, None] - photo.positions[None], axis=2)
+        like = apart.argmin(axis=1)
+        words = voting._variants(query)[0].reshape(len(found), len(query))
+        own, _ = spectrum.words_and_signatures(photo.codes, spectrum.guises(photo.codes))
+        found += ((words == own[like]) & (apart.min(axis=1) <= SAME_PLACE_PIXELS)).sum(axis=1)
+    print(f"\nbits doubted rightly, against none of them, in {int(found.sum())} votes (and as reckoned)")
+    for row, doubts in enumerate(voting._DOUBTS):
+        if len(doubts) in (1, len(voting._DOUBTS[-1])) or doubts == (0, 1):
+            name = " ".join(str(doubt + 1) for doubt in doubts)
+            print(f"  {name:10}{found[row] / found[0]:9.3f}{voting._LIKELIHOODS[row]:9.3f}")
 
 
 def _print_proof(title: str, proofs: list[Agreement | None]) -> None:

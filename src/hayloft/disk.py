@@ -26,8 +26,8 @@ BUFFERS_PER_WRITE_MAX: Final = 1000
 
 BYTES_PER_WRITE_MAX: Final = 1 << 20
 """From two megabytes in one call on, Linux keeps them in pages of that size. A virtual machine gives such
-pages back to its host whenever they are free, and filling one again was measured to take five times as long
-as a file copy, which writes small pieces, takes for the same bytes."""
+pages back to its host whenever they are free, and filling one again takes several times as long as what is
+written in small pieces, as a file copy does."""
 
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a write says when there is no room: on the device, in the quota, under the process's file limit."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -19,14 +20,20 @@ from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.ports import reserved_port, url_at
-from hayloft.assembly.supervisor import Child, Command, in_background, python, stop
+from hayloft.assembly.supervisor import Child, Command, python, stop
 from hayloft.config import Settings
 from hayloft.errors import HayloftError, RoleUnavailable
+from hayloft.sandbox import ONE_THREAD
 
 START_SECONDS_MAX: Final = 60.0
 """Recovery after a crash reads what was written since the last checkpoint, so this is generous."""
 
 INGEST_STOP_SECONDS_MAX: Final = 15.0
+
+INGEST_NICENESS: Final = 5
+"""Whoever reads goes first: that leaves ingest a quarter of a core that both want, and its decoders, which
+give way to it in turn, less. Numerical libraries start no threads in it, which would spin while they wait
+for work (``make bench``, part ingest)."""
 
 
 def serve(settings: Settings) -> int:
@@ -52,7 +59,7 @@ async def _supervise(settings: Settings, data: DataDirectory, port: int, lock: i
         Child(_command("worker", f"worker-{number}", settings, data, port, lock))
         for number in range(1, settings.workers + 1)
     ]
-    ingest = Child(in_background(_command("ingest", "ingest", settings, data, port, lock)))
+    ingest = Child(_in_background(_command("ingest", "ingest", settings, data, port, lock)))
     for child in (ingest, *workers):
         child.start()
     try:
@@ -91,6 +98,12 @@ def _command(
         environment=environment,
         descriptors=(lock,),
     )
+
+
+def _in_background(command: Command) -> Command:
+    """The same beside others that serve; see ``INGEST_NICENESS``."""
+    environment = {**command.environment, **ONE_THREAD}
+    return replace(command, niceness=INGEST_NICENESS, environment=environment)
 
 
 async def _came_up(host: str, port: int, stopping: asyncio.Event) -> bool:

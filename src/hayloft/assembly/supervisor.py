@@ -17,23 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from hayloft.sandbox import ONE_THREAD
-
 PAUSE_SECONDS_MIN: Final = 0.2
 PAUSE_SECONDS_MAX: Final = 10.0
 STEADY_SECONDS: Final = 30.0
 """A child that has run this long starts again without a pause to speak of."""
-
-BACKGROUND_NICENESS: Final = 5
-"""Whoever reads goes first: that leaves ingest a quarter of a core that both want, and its decoders, which
-give way to it in turn, less. Numerical libraries start no threads in it, which would spin while they wait
-for work (``make bench``, part ingest)."""
 
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2): the signal that a process gets when its parent dies."""
@@ -68,15 +61,6 @@ class Command:
 def python(module: str) -> tuple[str, ...]:
     """The arguments that run a module of this installation."""
     return (sys.executable, "-m", module)
-
-
-def in_background(command: Command) -> Command:
-    """The same for what nobody waits for, beside others that serve; see ``BACKGROUND_NICENESS``."""
-    return replace(
-        command,
-        niceness=BACKGROUND_NICENESS,
-        environment={**command.environment, **ONE_THREAD},
-    )
 
 
 class Child:

@@ -66,7 +66,7 @@ def align(a: Description, b: Description, guise: Guise) -> Alignment | None:
         return None
     matrix, agreeing = _best_similarity(pairs)
     if int(agreeing.sum()) < thresholds.AGREEING_POINTS_MIN:
-        # Most strangers end here. Refined all the same, 3 of 484 such pairs aligned and none was proved.
+        # Most strangers end here; a finer fit would hardly ever bring them the points that they lack.
         return None
     for refine in (_fit_similarity, _fit_affine, _fit_homography):
         matrix, agreeing = _refined(pairs, matrix, agreeing, refine)

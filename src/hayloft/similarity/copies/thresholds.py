@@ -193,16 +193,15 @@ LIST_ENTRIES_MAX: Final = 40_000
 ENTRIES_COMPARED_MAX: Final = 2_000_000
 """Entries that one query may compare, words that are likely for their length first: bounds its time.
 
-At a million photos that is a quarter of what the words of a query list. With a quarter of these, or with
-half, everyday disguises are found as surely; 5 to 8 % of the crops to a tenth, grid cells, sketches and
-negatives are not.
+At a million photos these are a part of what the words of a query list. With half or a quarter of them
+everyday disguises are found as surely, and fewer of the crops to a tenth, grid cells and sketches.
 """
 
 DOUBT_LIKELIHOOD: Final = 0.77
 """How often bits were doubted rightly is this over the square of the sum of their places, counted from 2.
 
-Measured on 46,000 right votes in 33 disguises: 0.19 for the most doubtful bit alone, 0.056 for the first
-two, 0.02 for the fifth, 0.002 for all five; 1 is no doubt at all.
+Measured (``tune``): 0.18 for the most doubtful bit alone, 0.05 for the first two, 0.02 for the fifth, 0.001
+for all five; 1 is no doubt at all.
 """
 
 FRESH_PHOTOS_MAX: Final = 32

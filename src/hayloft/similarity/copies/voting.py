@@ -221,7 +221,6 @@ _DOUBTS: Final = tuple(
 _LIKELIHOODS: Final = np.array(
     [thresholds.DOUBT_LIKELIHOOD / sum(d + 2 for d in doubts) ** 2 if doubts else 1.0 for doubts in _DOUBTS]
 )
-
 """How often each is turned over rightly, against none."""
 
 

@@ -2,7 +2,7 @@
 
 Which way depends on where the model keeps its weights. Convolutions take 8-bit numbers in and out, on
 scales that are found by running the model on photos (static quantisation; with scales found anew for every
-photo, MobileNet v1 takes five times as long as in float32, and its vectors are off by 27°). Multiplications
+photo, MobileNet v1 is slower than in float32, and its vectors are others). Multiplications
 of matrices, transformers', have their scales found as they run (dynamic quantisation), for what goes
 through them differs more from photo to photo.
 
@@ -43,10 +43,10 @@ COSINE_MEAN_MIN: Final = 0.985
 COSINE_LOW_MIN: Final = 0.96
 """Between a photo's vectors of both models: on average, and of the photo that a twentieth lie below.
 
-On 650 photos of flowers and groceries, MobileNet v1 in 8 bits is at 0.994 and 0.990, v2 at 0.990 and 0.980,
-and both find as many of a photo's own kind among the ten nearest as before; v1 at 0.89 on average (dynamic
-quantisation of its convolutions) finds 7 % fewer. Single photos say little: flat ones, of which the model
-itself sees nothing, are at 0.65."""
+MobileNet v1 in 8 bits is at 0.994 and 0.990, v2 at 0.990 and 0.980 (what ``hayloft models add --int8`` says
+with photos of flowers and groceries), and both find as many of a photo's own kind among the ten nearest as
+before (``make bench-vectors ARGS="--photos FOLDER --model FILE"``). Single photos say little: of flat ones
+the model itself sees nothing."""
 
 _TIMED_VIEWS: Final = 8
 _TIMED_TIMES: Final = 3
