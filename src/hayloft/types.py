@@ -82,7 +82,10 @@ def parse_cookie(text: str) -> Cookie | None:
 
 
 class AlternateKey(IntEnum):
-    """Which of a photo's stored sizes a needle holds; the value is the needle's slot in the index."""
+    """Which of a photo's stored sizes a needle holds; the value is the needle's slot in the index.
+
+    The greater the value, the smaller the picture.
+    """
 
     ORIG = 0
     LARGE = 1
@@ -475,6 +478,14 @@ class PhotoDetails:
     failure: str = ""
     """Why the photo could not be decoded; empty if it could."""
 
+    def answering(self, asked: AlternateKey) -> RenditionSize | None:
+        """The rendition that answers for the one asked for; None if none was made.
+
+        One that was not made would have been the same picture as the largest that was.
+        """
+        smaller = (one for one in self.renditions if one.alternate_key >= asked)
+        return next(smaller, self.renditions[-1] if self.renditions else None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadePicture:
@@ -564,6 +575,8 @@ class DirectoryStatistics:
     volumes: int
     writable_volumes: int
     last_event: int
+    uploads_refused: str = ""
+    """Why nobody can be given a volume to write to now; empty if anybody can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,9 @@
 Addresses: ``/photo/{id}/{cookie}/{rendition}`` and ``/photo/{id}/{rendition}`` (also as ``?size=`` behind
 the original's address; ``?format=`` asks for JPEG or WebP), and the IIIF Image API 3.0 under
 ``/iiif/3/{id}`` and ``/iiif/3/{id}-{cookie}``. Whoever shows the cookie needs no key, as with the original.
-A rendition that is stored is read like any photo; one that is not is made now by the renditions role, which
-stores it.
+A rendition that is stored is read like any photo; one that is not, or not whole, is made now by the
+renditions role, which stores it. An address gives one size for ever: that a photo has no larger one is
+believed of its details alone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Final
 
 from hayloft.errors import (
     InvalidRequest,
-    NeedleCorrupt,
     PhotoDeleted,
     PhotoNotFound,
     RouteNotFound,
+    UnsupportedMedia,
     VolumeNotFound,
 )
 from hayloft.gateway.access import Access
@@ -42,7 +43,6 @@ from hayloft.types import (
 )
 from hayloft.wire import documents
 
-SMALLEST_FIRST: Final = (AlternateKey.THUMB, AlternateKey.SMALL, AlternateKey.MEDIUM, AlternateKey.LARGE)
 MEDIA_TYPES: Final = {"webp": "image/webp", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
 
 IIIF: Final = "/iiif/3/"
@@ -182,19 +182,23 @@ class Pictures:
         return record
 
     async def _stored(self, photo: PhotoId, key: AlternateKey) -> StoredNeedle | None:
-        """The rendition, or the largest smaller one: renditions are stored largest first, so that a larger
-        one that is missing beside a smaller one was not needed. None if there is none, or it is damaged.
+        """The rendition, or the one that answers for it where none was needed; None if it is to be made.
+
+        Made anew, it also replaces what is damaged or lost.
         """
         replicas = tuple(await self._replicas(photo))
-        for candidate in reversed(SMALLEST_FIRST[: SMALLEST_FIRST.index(key) + 1]):
-            try:
-                # A store that has none says enough: one that lost it gets it back when it is made anew.
-                return (await self._over.read(photo, candidate, replicas, final=True))[0]
-            except Exhausted as exhausted:
-                if any(isinstance(error, NeedleCorrupt) for error in exhausted.failures.values()):
-                    # Made anew, which also replaces the damaged one.
-                    return None
-        return None
+        try:
+            # The first store that has none is believed: most often none was needed, and the details tell.
+            return (await self._over.read(photo, key, replicas, final=True))[0]
+        except Exhausted:
+            details = (await self._directory.details([photo])).get(photo)
+        answering = details and details.answering(key)
+        if not answering:
+            return None
+        try:
+            return (await self._over.read(photo, answering.alternate_key, replicas))[0]
+        except Exhausted:
+            return None
 
     async def _replicas(self, photo: PhotoId) -> Sequence[StoreId]:
         try:
@@ -205,9 +209,9 @@ class Pictures:
     async def _converted(self, wanted: Wanted, key: AlternateKey, form: str) -> MadePicture:
         """The rendition in the other format, from the original."""
         details = await self._role.make(wanted.photo)
-        position = SMALLEST_FIRST.index(key)
-        sizes = [one for one in details.renditions if SMALLEST_FIRST.index(one.alternate_key) <= position]
-        size = sizes[0] if sizes else details.renditions[-1]
+        size = details.answering(key)
+        if size is None:
+            raise UnsupportedMedia(details.failure, photo_id=wanted.photo)
         suffix = "webp" if form == "webp" else "jpg"
         return await self._role.picture(wanted.photo, f"full/{size.width},{size.height}/0/default.{suffix}")
 

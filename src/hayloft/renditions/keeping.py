@@ -1,7 +1,7 @@
 """Puts a photo's renditions beside it, on every replica of its volume.
 
-Largest first, one after the other: whoever finds a small one but not a larger one knows that the larger
-one was not needed (``plan``). It knows nothing of how renditions are made.
+What a client uploaded is never written over: a photo that was uploaded as one of the sizes keeps that one
+as it came. It knows nothing of how renditions are made.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Keeping:
         """
         placement = await self._directory.placement(volume_of(record.photo))
         for rendition in renditions:
+            if rendition.alternate_key is record.alternate_key:
+                continue
             await self._keep_one(record, rendition, placement.replicas)
 
     async def _keep_one(

@@ -33,7 +33,6 @@ from hayloft.errors import (
 from hayloft.renditions import frames, iiif
 from hayloft.renditions.keeping import Keeping
 from hayloft.renditions.made import Made
-from hayloft.renditions.plan import answering
 from hayloft.roles import Directory, PhotoReader, Store
 from hayloft.sandbox import Bounds, JobFailed, Sandbox
 from hayloft.types import (
@@ -107,7 +106,9 @@ class LocalRenditions:
         made = await self._make_once(record, self._demand)
         if made.details.failure:
             raise UnsupportedMedia(made.details.failure, photo_id=photo)
-        found = answering(alternate_key, made.renditions)
+        size = made.details.answering(alternate_key)
+        assert size is not None, "a photo that can be decoded has at least one"
+        found = made.renditions[made.details.renditions.index(size)]
         return MadePicture(data=found.data, media_type=found.media_type)
 
     async def picture(self, photo: PhotoId, order: str) -> MadePicture:

@@ -24,4 +24,4 @@ class Made:
 
     details: PhotoDetails
     renditions: tuple[Rendition, ...]
-    """Largest first."""
+    """Largest first, as in the details."""

@@ -3,17 +3,17 @@
 A photo is never enlarged. Its renditions are those whose longer side is shorter than the photo's, and one
 more: the first that would not be, made at the photo's own size, so that every photo has a picture that
 browsers show (upright, sRGB, a common format) whatever its original is. Larger ones would be the same
-picture again and are not made; a reader that asks for one is given the largest there is.
+picture again and are not made; a reader that asks for one is given the largest there is
+(``PhotoDetails.answering``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from hayloft.config import RenditionSettings
-from hayloft.renditions.made import Rendition
 from hayloft.types import AlternateKey
 
 SMALLEST_FIRST: Final = (AlternateKey.THUMB, AlternateKey.SMALL, AlternateKey.MEDIUM, AlternateKey.LARGE)
@@ -40,11 +40,7 @@ def sides(settings: RenditionSettings) -> Mapping[AlternateKey, int]:
 
 
 def plan(width: int, height: int, settings: RenditionSettings) -> tuple[Planned, ...]:
-    """The renditions of a photo of this size, largest first.
-
-    Largest first is also the order in which they are stored: when a reader finds a smaller one but not a
-    larger one, it knows that the larger one was not needed.
-    """
+    """The renditions of a photo of this size, largest first."""
     planned: list[Planned] = []
     for key in SMALLEST_FIRST:
         side = sides(settings)[key]
@@ -62,10 +58,3 @@ def within(width: int, height: int, side: int) -> tuple[int, int]:
         return width, height
     across, down = ((2 * length * side + longer) // (2 * longer) for length in (width, height))
     return max(1, across), max(1, down)
-
-
-def answering(asked: AlternateKey, renditions: Sequence[Rendition]) -> Rendition:
-    """The rendition that answers for the one asked for, of those made, largest first; there is one."""
-    wanted = SMALLEST_FIRST.index(asked)
-    smaller = [one for one in renditions if SMALLEST_FIRST.index(one.alternate_key) <= wanted]
-    return smaller[0] if smaller else renditions[-1]

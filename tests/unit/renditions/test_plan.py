@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hayloft.config import RenditionSettings
-from hayloft.renditions.made import Rendition
-from hayloft.renditions.plan import answering, plan
-from hayloft.types import AlternateKey
+from hayloft.renditions.plan import plan
+from hayloft.types import AlternateKey, PhotoDetails, RenditionSize
 
 SETTINGS = RenditionSettings()
 SIDES = st.integers(1, 65_535)
@@ -47,12 +46,14 @@ def test_nothing_is_enlarged_and_proportions_are_kept(width: int, height: int) -
 
 def test_what_answers_for_a_rendition_that_was_not_needed() -> None:
     medium, thumb = (
-        Rendition(alternate_key=key, media_type="image/webp", data=b"", width=1, height=1)
+        RenditionSize(alternate_key=key, width=1, height=1)
         for key in (AlternateKey.MEDIUM, AlternateKey.THUMB)
     )
-    assert answering(AlternateKey.LARGE, [medium, thumb]) is medium
-    assert answering(AlternateKey.SMALL, [medium, thumb]) is thumb
-    assert answering(AlternateKey.SMALL, [medium]) is medium
+    both = PhotoDetails(renditions=(medium, thumb))
+    assert both.answering(AlternateKey.LARGE) is both.answering(AlternateKey.MEDIUM) is medium
+    assert both.answering(AlternateKey.SMALL) is both.answering(AlternateKey.THUMB) is thumb
+    assert PhotoDetails(renditions=(medium,)).answering(AlternateKey.SMALL) is medium
+    assert PhotoDetails(failure="no image").answering(AlternateKey.THUMB) is None
 
 
 def test_sizes_must_grow() -> None:
