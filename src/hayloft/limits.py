@@ -105,6 +105,13 @@ DECODER_PHOTOS_MAX: Final = 2000
 
 # Directory ---------------------------------------------------------------------------------------
 
+REPLICATION_DEFAULT: Final = 3
+"""Replicas of a volume when there are stores enough (Haystack, section 3.1)."""
+
+REPLICAS_MIN_DEFAULT: Final = 2
+"""Replicas below which a cluster of more stores takes no uploads: what it acknowledges lies on more than
+one disk, and any one store may be away without an upload being refused."""
+
 LEASE_COUNT: Final = 1024
 """Sequence numbers in one lease: at 5 slots of 8 bytes, an abandoned lease wastes at most 40 KiB."""
 

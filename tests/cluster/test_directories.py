@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ WRITERS = 16
 class Process:
     """One directory."""
 
-    def __init__(self, folder: Path, database_url: str, mode: str) -> None:
+    def __init__(self, folder: Path, database_url: str, mode: str, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
@@ -41,6 +41,7 @@ class Process:
             **os.environ,
             "HAYLOFT_DATABASE_URL": database_url,
             "HAYLOFT_SECRET": SECRET,
+            **settings,
         }
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -276,3 +277,23 @@ async def test_uploads_go_on_whatever_becomes_of_the_directories(pair: Pair, pos
     assert calm < 0.5
     assert not made.refused
     await check(urls, made)
+
+
+async def test_uploads_wait_for_as_many_stores_as_are_wanted(tmp_path: Path, postgres_database) -> None:
+    url = await asyncio.to_thread(postgres_database)
+    process = Process(tmp_path, url, "primary", HAYLOFT_REPLICAS_MIN="2")
+    process.start()
+    client = DirectoryClient([process.url], secret=SECRET.encode())
+    pair = Pair(process, process)
+    try:
+        await pair.until_mode(process, "primary")
+        await client.register(HEALTH)
+        with pytest.raises(RoleUnavailable, match="an upload needs 2") as refused:
+            await client.lease(holder="gateway", count=1)
+        assert (await pair.health(process))["uploads_refused"] == refused.value.message
+        await client.register(replace(HEALTH, store=StoreId("s2")))
+        assert set((await client.lease(holder="gateway", count=1)).replicas) == {"s1", "s2"}
+        assert (await pair.health(process))["uploads_refused"] == ""
+    finally:
+        await client.close()
+        process.close()

@@ -167,6 +167,27 @@ async def test_a_primary_says_so(http, directory):
     assert (told["mode"], told["primary_directory"]) == ("primary", "http://primary:8001")
 
 
+async def test_one_that_can_take_no_uploads_says_so(http, tmp_path):
+    database_url = f"sqlite:///{tmp_path / 'directory.sqlite'}"
+    await asyncio.to_thread(upgrade, database_url)
+    directory = LocalDirectory.open(database_url, policy=WritePolicy(replicas_min=2))
+    health = {"store": "s1", "volumes": [], "free_bytes": 1 << 40, "capacity_bytes": 1 << 40}
+    async with AppServer(directory_application(directory)) as server:
+        assert (await get(http, f"{server.url}/health"))[1]["uploads_refused"]
+        await post(http, f"{server.url}/register", {"health": health})
+        async with http.post(f"{server.url}/allocate_write", json={"size": 1}) as refused:
+            told = await refused.json()
+            assert (refused.status, told["code"], told["replicas_min"]) == (503, "role_unavailable", 2)
+            assert int(refused.headers["Retry-After"]) > 0
+        _, alive = await get(http, f"{server.url}/health")
+        assert (alive["status"], alive["uploads_refused"]) == ("ok", told["message"])
+        await post(http, f"{server.url}/register", {"health": {**health, "store": "s2"}})
+        assert (await get(http, f"{server.url}/health"))[1]["uploads_refused"] == ""
+        status, allocated = await post(http, f"{server.url}/allocate_write", {"size": 1})
+        assert (status, len(allocated["replicas"])) == (200, 2)
+    await directory.close()
+
+
 async def test_a_replica_reads_and_sends_writers_to_the_primary(http, directory, url):
     mode = Mode(primary=False, primary_url=url)
     async with AppServer(directory_application(directory, mode=mode)) as replica:

@@ -20,6 +20,7 @@ from hayloft.gateway.cached import Admission
 from hayloft.gateway.front import Front
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.protocol import photo_protocol
+from hayloft.roles import Directory
 from hayloft.store.client import StoreClient
 from hayloft.store.server import store_application
 from hayloft.testing.memory import MemoryDirectory, MemoryStore
@@ -46,7 +47,7 @@ async def until(true: Callable[[], Any]) -> None:
 class Remote:
     """What a test turns and looks at."""
 
-    directory: MemoryDirectory
+    directory: Directory
     stores: dict[StoreId, MemoryStore]
     proxies: dict[StoreId, Proxy]
     caches: dict[str, LocalCache]
@@ -73,15 +74,21 @@ class Remote:
 
 @asynccontextmanager
 async def remote_gateway(
-    *, stores: int = 3, caches: int = 0, admission: Admission = Admission.ALL, patient: bool = True
+    *,
+    stores: int = 3,
+    caches: int = 0,
+    admission: Admission = Admission.ALL,
+    patient: bool = True,
+    directory: Directory | None = None,
 ) -> AsyncIterator[Remote]:
     """The gateway, served, over memory stores and real caches, served too.
 
-    A ``patient`` one waits for its caches however slow the machine is.
+    A ``patient`` one waits for its caches however slow the machine is. The ``directory`` is one in memory
+    when not given.
     """
     async with AsyncExitStack() as stack:
         held = {StoreId(f"s{number}"): MemoryStore(StoreId(f"s{number}")) for number in range(stores)}
-        directory = MemoryDirectory(replicas=stores)
+        directory = directory or MemoryDirectory(replicas=stores)
         proxies, clients = {}, {}
         for name, store in held.items():
             await directory.register(await store.health())

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from hayloft import limits
 from hayloft.assembly.topology import (
     EVERYWHERE,
     POSTGRES,
@@ -104,6 +105,11 @@ def _service(member: Instance, around: Surroundings) -> dict[str, Any]:
     if role.keeps:
         service["environment"]["HAYLOFT_DATA"] = f"{DATA}/{member.name}"
         service["volumes"] = [f"{member.name}:{DATA}"]
+    if role.command == "directory":
+        # Said, so that it holds before all stores have registered, too.
+        service["environment"]["HAYLOFT_REPLICAS_MIN"] = (
+            f"${{HAYLOFT_REPLICAS_MIN:-{limits.REPLICAS_MIN_DEFAULT}}}"
+        )
     if role.command == "gateway":
         service["environment"]["HAYLOFT_API_KEYS"] = "${HAYLOFT_API_KEYS:-[]}"
         service["environment"]["HAYLOFT_PUBLIC_URL"] = "${HAYLOFT_PUBLIC_URL:-}"

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
+from hayloft import limits
 from hayloft.assembly.ports import url_at
 from hayloft.config import (
     CacheSettings,
@@ -126,11 +127,22 @@ class DirectoryRoleSettings(MemberSettings):
     """Which of the directories takes writes first; another takes over when it is gone."""
     replication: int | None = Field(default=None, gt=0)
     """Replicas of a new volume; three, or as many as there are stores, when not given."""
+    replicas_min: int | None = Field(default=None, gt=0)
+    """Replicas below which uploads are refused; two, or one as long as there are fewer than three stores,
+    when not given."""
     writable_volumes: int = Field(default=4, gt=0)
     """Volumes that take writes at the same time."""
     silence_seconds_max: float = Field(default=20.0, gt=0)
     """How long a store may be silent before its volumes take no more writes."""
     volume: VolumeSettings = VolumeSettings()
+
+    @field_validator("replicas_min")
+    @classmethod
+    def _can_be_had(cls, replicas_min: int | None, told: ValidationInfo) -> int | None:
+        replication = told.data.get("replication") or limits.REPLICATION_DEFAULT
+        if replicas_min is not None and replicas_min > replication:
+            raise ValueError(f"no volume has so many: new ones get {replication} replicas (replication)")
+        return replicas_min
 
 
 class StoreRoleSettings(DirectoryUserSettings):

@@ -38,6 +38,7 @@ def _photos(found: Statistics) -> list[tuple[str, str]]:
     return [
         ("photos", f"{held.photos:,} ({bytes_text(held.bytes)}), {held.deleted:,} deleted"),
         ("volumes", f"{held.volumes:,}, {held.writable_volumes:,} of them writable"),
+        *([("uploads", f"refused: {held.uploads_refused}")] if held.uploads_refused else []),
         *((f"store {store.store}", _space(store)) for store in found.stores),
     ]
 

@@ -19,9 +19,6 @@ from hayloft.directory.volumes import IS_OPEN, add, place, replicas_of
 from hayloft.errors import RoleUnavailable, StorageFull
 from hayloft.types import Lease, Sequence, StoreId, VolumeId
 
-REPLICATION_DEFAULT: Final = 3
-"""Replicas of a volume when there are stores enough (Haystack, section 3.1)."""
-
 HOLDER_FRESH_MS: Final = 600_000
 """A holder that has leased nothing for ten minutes is taken to write no more."""
 
@@ -33,6 +30,9 @@ class WritePolicy:
     writable_max: int = 1
     replication: int | None = None
     """Replicas of a new volume; None: three, or as many as there are stores."""
+    replicas_min: int | None = 1
+    """A volume with fewer replicas takes no writes; None: two, or one as long as there are fewer than three
+    stores, those counted that are away."""
     volume_size_bytes_max: int = limits.VOLUME_SIZE_BYTES_MAX
     free_bytes_min: int = limits.FREE_SPACE_RESERVE_BYTES
     """A store with less free space gets no new volume."""
@@ -87,6 +87,7 @@ _ADVANCE: Final = (
     .where(volumes.c.volume == bindparam("chosen"))
     .values(next_sequence=volumes.c.next_sequence + bindparam("count"))
 )
+_KNOWN: Final = select(func.count()).select_from(stores)
 _STORES: Final = select(stores.c.store, stores.c.free_bytes, stores.c.seen_at_ms, stores.c.zone)
 _PROMISED: Final = (
     select(
@@ -102,8 +103,8 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
     """Take a block of sequence numbers of a writable volume.
 
     Raises:
-        StorageFull: there is no writable volume and no store has room for a new one.
-        RoleUnavailable: there is no writable volume and no store is known, or heard of any more.
+        StorageFull: there is no writable volume, and too few stores have room for a new one.
+        RoleUnavailable: there is no writable volume, and too few stores are known, or heard of any more.
     """
     writable = _writable(connection, policy, request)
     chosen = _choose(connection, request, writable)
@@ -118,6 +119,16 @@ def lease(connection: Connection, request: LeaseRequest, policy: WritePolicy) ->
     )
 
 
+def refusal(connection: Connection, policy: WritePolicy, now_ms: int) -> str:
+    """Why nobody could take a block of sequence numbers now; empty if anybody could."""
+    anybody = LeaseRequest("", 1, now_ms)
+    if any(_writable_now(connection, policy, anybody)):
+        return ""
+    if len(_spaces(connection, policy, anybody)) >= _replicas_min(connection, policy):
+        return ""
+    return _no_room(connection, policy, anybody).message
+
+
 def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest) -> list[Row[Any]]:
     """The volumes to choose from, after new ones have been made for those that are missing.
 
@@ -127,10 +138,10 @@ def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest
     better meanwhile.
     """
     spaces = _spaces(connection, policy, request)
-    replicas = min(policy.replication or REPLICATION_DEFAULT, len(spaces))
+    replicas = min(policy.replication or limits.REPLICATION_DEFAULT, len(spaces))
     found, worse = _writable_now(connection, policy, request)
     whole = _with_replicas(connection, found, replicas)
-    if spaces and len(whole) < policy.writable_max:
+    if len(spaces) >= _replicas_min(connection, policy) and len(whole) < policy.writable_max:
         for _ in range(policy.writable_max - len(whole)):
             spaces = _create(connection, policy, spaces, request.now_ms)
         found, worse = _writable_now(connection, policy, request)
@@ -138,6 +149,16 @@ def _writable(connection: Connection, policy: WritePolicy, request: LeaseRequest
     if not found and not worse:
         raise _no_room(connection, policy, request)
     return whole or found or worse
+
+
+def _replicas_min(connection: Connection, policy: WritePolicy) -> int:
+    """The replicas that a volume must have to take writes."""
+    if policy.replicas_min is not None:
+        return policy.replicas_min
+    # Stores that are away count too: otherwise the bound would go with them.
+    known = connection.execute(_KNOWN).scalar_one()
+    enough = min(limits.REPLICAS_MIN_DEFAULT, policy.replication or limits.REPLICATION_DEFAULT)
+    return enough if known > limits.REPLICAS_MIN_DEFAULT else 1
 
 
 def _with_replicas(connection: Connection, rows: list[Row[Any]], replicas: int) -> list[Row[Any]]:
@@ -151,9 +172,11 @@ def _writable_now(
 ) -> tuple[list[Row[Any]], list[Row[Any]]]:
     """Writable volumes whose stores all have room and can be reached, and the others.
 
-    A volume with a replica on a store that has fallen silent takes no writes at all.
+    A volume with too few replicas, or with one on a store that has fallen silent, takes no writes at all.
     """
-    rows = connection.execute(_WRITABLE).all()
+    rows = list(connection.execute(_WRITABLE))
+    if (replicas_min := _replicas_min(connection, policy)) > 1:
+        rows = _with_replicas(connection, rows, replicas_min)
     if policy.silence_ms_max is not None:
         heard_ms = request.now_ms - policy.silence_ms_max
         silent = set(connection.execute(_ON_SILENT_STORES, {"heard_ms": heard_ms}).scalars())
@@ -204,7 +227,7 @@ def _is_heard(store: Any, policy: WritePolicy, request: LeaseRequest) -> bool:
 
 def _create(connection: Connection, policy: WritePolicy, spaces: list[_Space], now_ms: int) -> list[_Space]:
     """Make a volume on the stores with most space, in as many zones as can be; returns what is left."""
-    chosen = _spread(spaces, policy.replication or REPLICATION_DEFAULT)
+    chosen = _spread(spaces, policy.replication or limits.REPLICATION_DEFAULT)
     volume = _next_volume(connection)
     add(connection, volume, created_at_ms=now_ms)
     for space in chosen:
@@ -247,6 +270,17 @@ def _no_room(
     known = connection.execute(_STORES).all()
     if not known:
         return RoleUnavailable("No store has registered with the directory yet.", retry_after_seconds=1)
-    if not any(_is_heard(row, policy, request) for row in known):
+    heard = [row.store for row in known if _is_heard(row, policy, request)]
+    if not heard:
         return RoleUnavailable("No store has been heard of lately.", retry_after_seconds=1)
+    replicas_min = _replicas_min(connection, policy)
+    reached = len(set(heard) - request.avoid)
+    if reached < replicas_min:
+        return RoleUnavailable(
+            f"{reached} of {len(known)} stores can be reached, and an upload needs {replicas_min}.",
+            retry_after_seconds=limits.RETRY_AFTER_SECONDS,
+            replicas_min=replicas_min,
+        )
+    if replicas_min > 1:
+        return StorageFull(f"Fewer than {replicas_min} stores have room for another volume.")
     return StorageFull("No store has room for another volume.")

@@ -152,7 +152,7 @@ class LocalDirectory:
 
     async def statistics(self) -> DirectoryStatistics:
         """Totals."""
-        return await self._database.read(_statistics)
+        return await self._database.read(self._statistics)
 
     # Volumes and stores --------------------------------------------------------------------------
 
@@ -272,6 +272,19 @@ class LocalDirectory:
         await self._transactions.close()
         await self._database.close()
 
+    def _statistics(self, connection: Connection) -> DirectoryStatistics:
+        by_status = totals(connection)
+        placements = volumes.all_placements(connection)
+        return DirectoryStatistics(
+            photos=by_status[Status.ACTIVE].photos,
+            deleted=by_status[Status.DELETED].photos,
+            bytes=by_status[Status.ACTIVE].bytes,
+            volumes=len(placements),
+            writable_volumes=sum(placement.writable for placement in placements),
+            last_event=log.last_position(connection),
+            uploads_refused=leases.refusal(connection, self._policy, self._clock.now_ms()),
+        )
+
     def _append(self, connection: Connection, event: log.NewEvent) -> int:
         return log.append(connection, [event], now_ms=self._clock.now_ms())
 
@@ -300,16 +313,3 @@ def _check_name(name: str) -> None:
 def _check_consumer(name: str) -> None:
     if not _CONSUMER_NAME.fullmatch(name):
         raise InvalidRequest("A consumer's name is 1 to 255 letters, digits, dots, hyphens, underscores.")
-
-
-def _statistics(connection: Connection) -> DirectoryStatistics:
-    by_status = totals(connection)
-    placements = volumes.all_placements(connection)
-    return DirectoryStatistics(
-        photos=by_status[Status.ACTIVE].photos,
-        deleted=by_status[Status.DELETED].photos,
-        bytes=by_status[Status.ACTIVE].bytes,
-        volumes=len(placements),
-        writable_volumes=sum(placement.writable for placement in placements),
-        last_event=log.last_position(connection),
-    )

@@ -49,6 +49,9 @@ from hayloft.types import (
 from hayloft.wire.asgi import App, Lifespan, application, request_id_variable
 from hayloft.wire.details import details_to_json
 
+HEALTH_SECONDS_MAX: Final = 1.0
+"""How long the database may take, before a directory says that it is alive without it."""
+
 PHOTO_PATH: Final = Path(ge=0, lt=1 << PHOTO_ID_BITS)
 
 
@@ -62,7 +65,7 @@ def directory_application(
     """The ASGI application that serves this directory."""
     mode = mode or Mode()
     app = application(title="Hayloft directory", version=version, lifespan=lifespan)
-    _add_health(app, version, mode)
+    _add_health(app, directory, version, mode)
     _add_contract(app, directory)
     _add_photos(app, directory)
     _add_volumes(app, directory)
@@ -73,17 +76,26 @@ def directory_application(
     return Redirecting(app, mode)
 
 
-def _add_health(app: FastAPI, version: str, mode: Standing) -> None:
+def _add_health(app: FastAPI, directory: Directory, version: str, mode: Standing) -> None:
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Alive, and in which mode."""
+        """Alive, in which mode, and why uploads are refused, if they are."""
         return {
             "service": "directory",
             "status": "ok",
             "version": version,
             "mode": "primary" if mode.primary else "replica",
             "primary_directory": mode.primary_url,
+            "uploads_refused": await _uploads_refused(directory),
         }
+
+
+async def _uploads_refused(directory: Directory) -> str:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS_MAX):
+            return (await directory.statistics()).uploads_refused
+    except (HayloftError, TimeoutError):
+        return "The directory's database does not answer."
 
 
 def _add_contract(app: FastAPI, directory: Directory) -> None:

@@ -134,4 +134,6 @@ def _directory_totals(statistics: DirectoryStatistics) -> Iterator[Metric]:
     yield gauge("hayloft_photo_bytes", "Bytes of active originals.", value=statistics.bytes)
     yield gauge("hayloft_volumes", "Logical volumes.", value=statistics.volumes)
     yield gauge("hayloft_volumes_writable", "Volumes that take writes.", value=statistics.writable_volumes)
+    refused = int(bool(statistics.uploads_refused))
+    yield gauge("hayloft_uploads_refused", "1 while no volume can be had to write to.", value=refused)
     yield gauge("hayloft_events", "Position of the last event.", value=statistics.last_event)

@@ -221,6 +221,7 @@ def directory(statistics: DirectoryStatistics) -> Json:
         "volumes": statistics.volumes,
         "writable_volumes": statistics.writable_volumes,
         "last_event": statistics.last_event,
+        "uploads_refused": statistics.uploads_refused,
     }
 
 

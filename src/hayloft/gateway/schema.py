@@ -330,6 +330,8 @@ class Health(BaseModel):
     """What says which photos are alike; empty if nothing does, or it cannot be asked."""
     embedder_hint: str
     """What it is, and how to get a better one."""
+    uploads_refused: str
+    """Why no upload can be taken now; empty if they can."""
 
 
 class Ready(BaseModel):

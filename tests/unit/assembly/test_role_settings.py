@@ -66,6 +66,19 @@ def test_the_secret_may_stand_in_a_file(tmp_path):
     assert CacheRoleSettings(secret=SECRET + "\n").key() == SECRET.encode()
 
 
+@pytest.mark.parametrize(
+    ("replication", "replicas_min", "is_refused"),
+    [(None, None, False), (None, 3, False), (None, 4, True), (2, 2, False), (2, 3, True), (5, 4, False)],
+)
+def test_no_more_replicas_can_be_demanded_than_volumes_get(replication, replicas_min, is_refused):
+    given = {"database_url": "postgresql://h/d", "replication": replication, "replicas_min": replicas_min}
+    if not is_refused:
+        assert DirectoryRoleSettings(**given).replicas_min == replicas_min
+        return
+    with pytest.raises(ValidationError, match=f"new ones get {replication or 3} replicas"):
+        DirectoryRoleSettings(**given)
+
+
 @pytest.mark.parametrize("content", [None, "", "short"])
 def test_a_secret_that_is_none_is_refused(tmp_path, content):
     if content is not None:

@@ -80,6 +80,8 @@ def test_a_part_survives_its_file():
 def test_every_role_is_summed_up_whatever_it_says():
     for role in ROLES:
         assert isinstance(summary(role.command, {}), str)
+    assert summary("directory", {"mode": "primary", "uploads_refused": ""}) == "primary"
+    assert "No room." in summary("directory", {"mode": "primary", "uploads_refused": "No room."})
 
 
 def test_ports_and_names_of_all_are_different():

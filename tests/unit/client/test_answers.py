@@ -129,5 +129,6 @@ def test_statistics_as_json_are_those_of_the_wire():
     volume["live_bytes"] = None
     store = {"store_id": "local", "free_bytes": 7, "capacity_bytes": 8, "volumes": [volume]}
     held = {"photos": 1, "deleted": 0, "bytes": 5, "volumes": 1, "writable_volumes": 1, "last_event": 9}
+    held["uploads_refused"] = ""
     told = {"directory": held, "stores": [store], "similarity": None}
     assert answers.to_json(answers.statistics_from(told)) == told

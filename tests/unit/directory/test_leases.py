@@ -10,7 +10,7 @@ from sqlalchemy import update
 from hayloft.database import parse_url
 from hayloft.database.sqlite import sqlite_engine
 from hayloft.directory.heartbeats import Heartbeat, register
-from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease
+from hayloft.directory.leases import HOLDER_FRESH_MS, LeaseRequest, WritePolicy, lease, refusal
 from hayloft.directory.migrations import upgrade_on
 from hayloft.directory.schema import volumes
 from hayloft.errors import RoleUnavailable, StorageFull
@@ -35,8 +35,16 @@ def beat(connection, name: str, *, now_ms: int, free_bytes: int = 1 << 40) -> No
     register(connection, Heartbeat(health, None, now_ms, POLICY.volume_size_bytes_max))
 
 
-def take(connection, holder: str, *, number: int = 1, now_ms: int = 0, policy: WritePolicy = POLICY):
-    return lease(connection, LeaseRequest(holder, number, now_ms), policy)
+def take(
+    connection,
+    holder: str,
+    *,
+    number: int = 1,
+    now_ms: int = 0,
+    policy: WritePolicy = POLICY,
+    avoid: frozenset[StoreId] = frozenset(),
+):
+    return lease(connection, LeaseRequest(holder, number, now_ms, avoid), policy)
 
 
 def test_a_lease_ends_with_its_volume(connection):
@@ -123,3 +131,63 @@ def test_replicas_are_three_or_as_many_as_there_are_stores(connection, stores, r
         beat(connection, f"s{number + 1}", now_ms=0)
     leased = take(connection, "a", policy=WritePolicy(replication=replication))
     assert len(set(leased.replicas)) == expected
+
+
+def test_nothing_is_written_below_the_replicas_that_are_wanted(connection):
+    alone = take(connection, "a", policy=WritePolicy(writable_max=1))
+    assert alone.replicas == ("s1",)
+    policy = WritePolicy(writable_max=1, replicas_min=2, silence_ms_max=1000)
+    # Neither in a volume that was made before, nor in a new one.
+    with pytest.raises(
+        RoleUnavailable, match="1 of 1 stores can be reached, and an upload needs 2"
+    ) as refused:
+        take(connection, "a", policy=policy)
+    assert refused.value.retry_after_seconds
+    assert refusal(connection, policy, 0) == refused.value.message
+    beat(connection, "s2", now_ms=0)
+    assert refusal(connection, policy, 0) == ""
+    both = take(connection, "a", policy=policy)
+    assert set(both.replicas) == {"s1", "s2"}
+    # One that has fallen silent, and one that only this holder cannot reach, are as good as away.
+    beat(connection, "s1", now_ms=5000)
+    with pytest.raises(RoleUnavailable):
+        take(connection, "a", now_ms=5000, policy=policy)
+    assert refusal(connection, policy, 5000)
+    beat(connection, "s2", now_ms=5000)
+    assert take(connection, "a", now_ms=5000, policy=policy).volume == both.volume
+    # A volume that the holder could not write to just now is all that is left: it never gets a lesser one.
+    without = take(connection, "a", now_ms=5000, policy=policy, avoid=frozenset({StoreId("s2")}))
+    assert without.volume == both.volume
+    connection.execute(update(volumes).values(sealed=True))
+    with pytest.raises(RoleUnavailable):
+        take(connection, "a", now_ms=5000, policy=policy, avoid=frozenset({StoreId("s2")}))
+    assert take(connection, "a", now_ms=5000, policy=policy).volume not in (alone.volume, both.volume)
+
+
+def test_too_few_stores_with_room_are_told_from_too_few_that_answer(connection):
+    policy = WritePolicy(writable_max=1, replicas_min=2)
+    beat(connection, "s2", now_ms=0, free_bytes=1)
+    with pytest.raises(StorageFull):
+        take(connection, "a", policy=policy)
+    assert "room" in refusal(connection, policy, 0)
+
+
+@pytest.mark.parametrize(
+    ("stores", "replication", "expected"),
+    [(1, None, 1), (2, None, 1), (3, None, 2), (5, None, 2), (5, 1, 1), (5, 2, 2)],
+)
+def test_by_default_one_store_may_be_away_and_no_photo_lies_on_one_alone(
+    connection, stores, replication, expected
+):
+    policy = WritePolicy(replication=replication, replicas_min=None, silence_ms_max=1000)
+    for number in range(stores):
+        beat(connection, f"s{number + 1}", now_ms=0)
+    for reached in range(1, stores + 1):
+        now_ms = 5000 * reached
+        for number in range(reached):
+            beat(connection, f"s{number + 1}", now_ms=now_ms)
+        if reached >= expected:
+            assert len(take(connection, "a", now_ms=now_ms, policy=policy).replicas) >= expected
+        else:
+            with pytest.raises(RoleUnavailable):
+                take(connection, "a", now_ms=now_ms, policy=policy)

@@ -33,6 +33,12 @@ class Condition(StrEnum):
     """Its process is there and does not answer: starting, stopped, or hanging."""
     GONE = "gone"
     """There is no process."""
+    RUNNING = "running"
+    """The cluster is being stopped, and its turn has not come."""
+    STOPPING = "stopping"
+    """It was told to stop, and finishes what is in flight."""
+    STOPPED = "stopped"
+    """It was told to stop, and has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,12 @@ async def observe(parts: Sequence[Part]) -> list[Observation]:
         return list(await asyncio.gather(*(_observe(session, part) for part in parts)))
 
 
+def ending(part: Part, *, told: bool) -> Observation:
+    """How a part is while the cluster stops, by its process alone; ``told`` says that its turn has come."""
+    running = Condition.STOPPING if told else Condition.RUNNING
+    return Observation(part=part, condition=Condition.STOPPED if part.pid is None else running, says="")
+
+
 async def _observe(session: aiohttp.ClientSession, part: Part) -> Observation:
     if not part.address.startswith("http"):
         if not part.own:
@@ -122,7 +134,8 @@ def summary(command: str, health: Mapping[str, Any]) -> str:
     """A role's ``/health`` in a few words."""
     match command:
         case "directory":
-            return str(health.get("mode", ""))
+            refused = health.get("uploads_refused")
+            return f"{health.get('mode', '')}{f', uploads refused: {refused}' if refused else ''}"
         case "store":
             volumes = health.get("volumes")
             if not isinstance(volumes, Mapping):

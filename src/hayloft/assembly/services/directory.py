@@ -70,6 +70,7 @@ def write_policy(settings: DirectoryRoleSettings) -> WritePolicy:
     return WritePolicy(
         writable_max=settings.writable_volumes,
         replication=settings.replication,
+        replicas_min=settings.replicas_min,
         volume_size_bytes_max=settings.volume.size_bytes_max,
         free_bytes_min=settings.volume.free_space_reserve_bytes,
         silence_ms_max=round(settings.silence_seconds_max * 1000),

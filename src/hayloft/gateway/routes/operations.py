@@ -28,8 +28,8 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.get("/health")
     async def health() -> Health:
-        """This process is alive; says nothing of the roles behind it but how many photos are linked."""
-        status = await _similarity_status(gateway)
+        """This process is alive; says of the roles behind it what is linked, and if uploads are refused."""
+        status, refusal = await asyncio.gather(_similarity_status(gateway), _uploads_refused(gateway))
         return Health(
             status="ok",
             service="gateway",
@@ -38,6 +38,7 @@ def router(gateway: Gateway) -> APIRouter:
             total_indexed=status.total_indexed if status else 0,
             embedder=status.embedder if status else "",
             embedder_hint=status.embedder_hint if status else "",
+            uploads_refused=refusal,
         )
 
     @routes.get("/ready")
@@ -76,6 +77,14 @@ async def _similarity_status(gateway: Gateway) -> SimilarityStatus | None:
             return await gateway.similarity.status()
     except (HayloftError, TimeoutError):
         return None
+
+
+async def _uploads_refused(gateway: Gateway) -> str:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS_MAX):
+            return (await gateway.directory.statistics()).uploads_refused
+    except (HayloftError, TimeoutError):
+        return "The directory does not answer."
 
 
 async def _healthy_stores(gateway: Gateway) -> list[StoreHealth]:
