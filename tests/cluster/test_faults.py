@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -93,9 +94,11 @@ def test_everything_is_right_in_the_end(scene: Scene, load: Load) -> None:
 def test_it_stops_leaving_nothing_behind_and_starts_again_with_everything(scene: Scene, load: Load) -> None:
     cluster = scene.cluster
     load.close()
-    processes = cluster.processes()
+    processes, parts = cluster.processes(), set(cluster.parts)
     assert len(processes) > 10
     assert cluster.stop() == 0
+    assert set(re.findall(r"^(\S+) \S+ stopped$", cluster.said, re.MULTILINE)) == parts
+    assert "\x1b" not in cluster.said
     strangers = [stranger.pid for stranger in cluster.strangers]
     deadline = time.monotonic() + 10
     own = [pid for pid in processes if pid not in strangers]

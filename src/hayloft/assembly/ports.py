@@ -20,13 +20,9 @@ def reserved_port(settings: ServiceSettings) -> Iterator[int]:
     Raises:
         Conflict: something listens there already, or the address is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.host, settings.port))
-            port = int(probe.getsockname()[1])
-        with socket.socket(family) as reservation:
+        port = probed(settings.host, settings.port)
+        with socket.socket(_family(settings.host)) as reservation:
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             reservation.bind((settings.host, port))
             yield port
@@ -35,6 +31,22 @@ def reserved_port(settings: ServiceSettings) -> Iterator[int]:
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
             "Give another one with --port."
         ) from error
+
+
+def probed(host: str, port: int) -> int:
+    """The port, or a free one for 0, once it was bound without sharing it.
+
+    Raises:
+        OSError: something listens there already, or the address is not this machine's.
+    """
+    with socket.socket(_family(host)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        return int(probe.getsockname()[1])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def url_at(host: str, port: int) -> str:

@@ -20,7 +20,7 @@ from hayloft.assembly.child import ORDERS, Orders
 from hayloft.assembly.data_directory import DataDirectory
 from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.ports import reserved_port, url_at
-from hayloft.assembly.supervisor import Child, Command, python, stop
+from hayloft.assembly.supervisor import Child, Command, python, stop, told_to_stop
 from hayloft.config import Settings
 from hayloft.errors import HayloftError, RoleUnavailable
 from hayloft.sandbox import ONE_THREAD
@@ -54,7 +54,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _supervise(settings: Settings, data: DataDirectory, port: int, lock: int) -> None:
-    stopping, now = _signals()
+    stopping, now = told_to_stop(signal.SIGINT, signal.SIGTERM)
     workers = [
         Child(_command("worker", f"worker-{number}", settings, data, port, lock))
         for number in range(1, settings.workers + 1)
@@ -69,19 +69,6 @@ async def _supervise(settings: Settings, data: DataDirectory, port: int, lock: i
     finally:
         await stop(workers, seconds_max=limits.SHUTDOWN_SECONDS_MAX, now=now)
         await stop([ingest], seconds_max=INGEST_STOP_SECONDS_MAX, now=now)
-
-
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Events for the first signal to stop and for the second."""
-    stopping, now = asyncio.Event(), asyncio.Event()
-
-    def told() -> None:
-        (now if stopping.is_set() else stopping).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told)
-    return stopping, now
 
 
 def _command(

@@ -81,6 +81,11 @@ class Child:
         running = self._process is not None and self._process.returncode is None
         return self._process.pid if running and self._process is not None else None
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to end, and is not started again."""
+        return self._stopping.is_set()
+
     def start(self) -> None:
         """Begin keeping it running."""
         self._task = asyncio.create_task(self._keep_running())
@@ -166,6 +171,18 @@ def _before_exec(parent: int, command: Command) -> Callable[[], None]:
         os.nice(command.niceness)
 
     return prepare
+
+
+def told_to_stop(*signals: signal.Signals) -> tuple[asyncio.Event, asyncio.Event]:
+    """Events of the running loop for the first of these signals, and for the second: stop, and stop now."""
+    stopping, now = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (now if stopping.is_set() else stopping).set()
+
+    for number in signals:
+        asyncio.get_running_loop().add_signal_handler(number, told)
+    return stopping, now
 
 
 async def stop(children: Sequence[Child], *, seconds_max: float, now: asyncio.Event) -> None:

@@ -132,6 +132,7 @@ class Display:
         self._live: Live | None = None
         self._known: dict[str, str] = {}
         self._was_ready = False
+        self._was_stopping = False
 
     def __enter__(self) -> None:
         """Begin the table, on a terminal."""
@@ -146,21 +147,30 @@ class Display:
 
     def show(self, observations: list[Observation]) -> None:
         """Take in how all parts are."""
+        conditions = {each.condition.value for each in observations}
+        if not self._was_stopping and "stopping" in conditions:
+            self._was_stopping = True
+            self._say("Stopping; another Ctrl-C ends at once what is still running.")
         if self._live is not None:
             self._live.update(_table(observations), refresh=True)
         else:
-            for each in observations:
-                said = each.condition.value
-                if self._known.get(each.part.name) != said:
-                    self._known[each.part.name] = said
-                    why = f": {each.says}" if each.says else ""
-                    print_line(f"{each.part.name} {each.part.address} {said}{why}")
+            self._print_changes(observations)
         ready = all(map(_is_ready, observations))
         if ready and not self._was_ready:
             gateway = next(each for each in observations if each.part.command == "gateway")
             self._say(f"The cluster is ready at {gateway.part.address}; its data is in {self._place}.")
         self._was_ready = ready
+        if conditions == {"stopped"}:
+            self._say(f"The cluster has stopped; its data is in {self._place}.")
         sys.stdout.flush()
+
+    def _print_changes(self, observations: list[Observation]) -> None:
+        for each in observations:
+            said = each.condition.value
+            if said not in (self._known.get(each.part.name), "running"):
+                self._known[each.part.name] = said
+                why = f": {each.says}" if each.says else ""
+                print_line(f"{each.part.name} {each.part.address} {said}{why}")
 
     def _say(self, text: str) -> None:
         if self._live is not None:

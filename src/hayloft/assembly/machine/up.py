@@ -9,13 +9,11 @@ the others stop by themselves.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,15 +22,17 @@ from hayloft import limits
 from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.machine import postgres, rabbitmq
 from hayloft.assembly.machine.home import ClusterHome
-from hayloft.assembly.machine.watching import Observation, Part, observe
-from hayloft.assembly.ports import url_at
+from hayloft.assembly.machine.watching import Observation, Part, ending, observe
+from hayloft.assembly.ports import probed, url_at
 from hayloft.assembly.settings import ClusterSettings
-from hayloft.assembly.supervisor import Child, Command, python, stop
+from hayloft.assembly.supervisor import Child, Command, python, stop, told_to_stop
 from hayloft.assembly.topology import Instance, Surroundings, instances, told
 from hayloft.errors import Conflict
 from hayloft.wire.serving import free_port
 
 OBSERVE_SECONDS: Final = 1.0
+OBSERVE_SECONDS_STOPPING: Final = 0.2
+"""Most of it takes a moment."""
 STORES_AT_FIRST: Final = 3
 INNER_HOST: Final = "127.0.0.1"
 BACKEND_STOP_SECONDS_MAX: Final = 30.0
@@ -40,7 +40,7 @@ ROLE_STOP_SECONDS_MAX: Final = limits.SHUTDOWN_SECONDS_MAX + 10.0
 """What is in flight has its time, and then closing what is open."""
 
 Show = Callable[[list[Observation]], None]
-"""Called every second with how all parts are."""
+"""Called every second with how all parts are, and more often while they are being stopped."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,23 +76,19 @@ class Cluster:
 
     async def run(self, show: Show) -> None:
         """Start everything, watch it, stop it in order when told to."""
-        stopping, now = _signals()
+        stopping, now = told_to_stop(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         try:
             await self._start()
-            while not stopping.is_set():
-                observations = await self._observe()
-                show(observations)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), OBSERVE_SECONDS)
+            await _until(stopping, self._watch(show))
         finally:
-            await self._stop(now)
+            await self._stop(show, now)
 
     # Starting ------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         members = self._members()
         for member in members:
-            _check_free(self._host_of(member), member)
+            _check_free(member, self._host_of(member))
         broker_url = self._broker()
         database_url = await self._database()
         self._home.write_environment(
@@ -209,6 +205,11 @@ class Cluster:
 
     # Watching ------------------------------------------------------------------------------------
 
+    async def _watch(self, show: Show) -> None:
+        while True:
+            show(await self._observe())
+            await asyncio.sleep(OBSERVE_SECONDS)
+
     async def _observe(self) -> list[Observation]:
         parts = self._parts()
         self._home.write_state(
@@ -236,7 +237,33 @@ class Cluster:
 
     # Stopping ------------------------------------------------------------------------------------
 
-    async def _stop(self, now: asyncio.Event) -> None:
+    async def _stop(self, show: Show, now: asyncio.Event) -> None:
+        """Stop everything, and show what is still running meanwhile."""
+        if not self._backends and not self._roles:
+            return
+        showing = asyncio.create_task(self._show_stopping(show))
+        try:
+            await self._stop_in_order(now)
+        finally:
+            showing.cancel()
+            # Whatever there is to be shown on, the processes are stopped first.
+            await asyncio.gather(showing, return_exceptions=True)
+        self._home.state_file.unlink(missing_ok=True)
+        self._home.environment_file.unlink(missing_ok=True)
+        show(self._stopping())
+
+    async def _show_stopping(self, show: Show) -> None:
+        while True:
+            show(self._stopping())
+            await asyncio.sleep(OBSERVE_SECONDS_STOPPING)
+
+    def _stopping(self) -> list[Observation]:
+        """The processes that are the cluster's to stop."""
+        children = [*self._backends, *(child for _member, child in self._roles)]
+        told = {child.command.name for child in children if child.is_stopping}
+        return [ending(part, told=part.name in told) for part in self._parts() if part.own]
+
+    async def _stop_in_order(self, now: asyncio.Event) -> None:
         """Roles by their order, then the backends, last started first."""
         ordered = sorted(self._roles, key=lambda pair: pair[0].role.stop_order)
         for _order, group in groupby(ordered, key=lambda pair: pair[0].role.stop_order):
@@ -244,16 +271,11 @@ class Cluster:
             await stop(children, seconds_max=ROLE_STOP_SECONDS_MAX, now=now)
         for child in reversed(self._backends):
             await stop([child], seconds_max=BACKEND_STOP_SECONDS_MAX, now=now)
-        self._home.state_file.unlink(missing_ok=True)
-        self._home.environment_file.unlink(missing_ok=True)
 
 
-def _check_free(host: str, member: Instance) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _check_free(member: Instance, host: str) -> None:
     try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, member.port))
+        probed(host, member.port)
     except OSError as error:
         raise Conflict(
             f"{member.name} cannot listen on {host} port {member.port}: {error.strerror or error}. "
@@ -265,14 +287,12 @@ def _at(member: Instance, port: int) -> Instance:
     return Instance(role=member.role, name=member.name, number=member.number, port=port)
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Events for the first signal to stop and for the second."""
-    stopping, now = asyncio.Event(), asyncio.Event()
-
-    def told_to() -> None:
-        (now if stopping.is_set() else stopping).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, told_to)
-    return stopping, now
+async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Work until the event, or until the work fails: what it waits for does not hold the event up."""
+    working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if working.done():
+        await working
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)

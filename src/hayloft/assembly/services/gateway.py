@@ -19,7 +19,7 @@ from hayloft.assembly.logs import configure_logs
 from hayloft.assembly.ports import reserved_port
 from hayloft.assembly.service import run
 from hayloft.assembly.settings import GatewayRoleSettings
-from hayloft.assembly.supervisor import Child, Command, python, stop
+from hayloft.assembly.supervisor import Child, Command, python, stop, told_to_stop
 from hayloft.gateway.protocol import photo_protocol
 from hayloft.wire.serving import AppServer
 
@@ -58,11 +58,7 @@ async def _worker(settings: GatewayRoleSettings, stopping: asyncio.Event) -> Non
 
 
 async def _supervise(settings: GatewayRoleSettings, port: int, metrics: str) -> None:
-    stopping, now = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(
-            number, lambda: (now if stopping.is_set() else stopping).set()
-        )
+    stopping, now = told_to_stop(signal.SIGINT, signal.SIGTERM)
     workers = [
         Child(
             Command(
