@@ -196,7 +196,7 @@ class LocalStore:
         )
 
     async def export_needles(self, volume: VolumeId, needles: Sequences[NeedleKey]) -> Bytes:
-        """These needles as records that ``import_needles`` takes."""
+        """These needles as the records that ``transfer`` unpacks."""
         if len(needles) > limits.TRANSFER_NEEDLES_MAX:
             raise InvalidRequest(f"At most {limits.TRANSFER_NEEDLES_MAX} needles are exported at once.")
         if any(volume_of(key.photo) != volume for key in needles):
@@ -212,13 +212,10 @@ class LocalStore:
         if peer is None:
             raise RoleUnavailable(f"{self.store} does not know where {source} is.")
         async with self._fetching:
-            return await self.import_needles(volume, await peer.export_needles(volume, needles))
-
-    async def import_needles(self, volume: VolumeId, records: Bytes) -> Imported:
-        """Take over what another replica exported, in one write and one sync; see ``fetch_needles``."""
-        # Verified before it waits for its turn: meanwhile another one is written and synced.
-        needles = await self._inspect(lambda: transfer.unpack(records))
-        outcome = await self._carry_out(volume, Import(needles=needles), create=True)
+            records = await peer.export_needles(volume, needles)
+            # Verified before it waits for its turn: meanwhile another one is written and synced.
+            arrived = await self._inspect(lambda: transfer.unpack(records))
+            outcome = await self._carry_out(volume, Import(needles=arrived), create=True)
         assert isinstance(outcome, Imported)
         return outcome
 

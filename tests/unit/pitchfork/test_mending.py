@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -179,19 +180,21 @@ async def test_a_deletion_while_all_stores_are_away_is_tried_for_ever() -> None:
 async def test_a_photo_deleted_while_it_is_copied_does_not_come_back() -> None:
     world = await filled()
     photo = list(world.photos)[5]
-    world.replace_by_empty(S2)
-    target = world.stores[S2]
-    import_needles = target.import_needles
 
-    async def delete_meanwhile(volume, records):  # type: ignore[no-untyped-def]
+    async def delete_meanwhile(export, volume, needles):  # type: ignore[no-untyped-def]
+        records = await export(volume, needles)
         if photo in world.photos:
             await world.delete(photo)
-        return await import_needles(volume, records)
+        return records
 
-    target.import_needles = delete_meanwhile  # type: ignore[method-assign]
+    world.replace_by_empty(S2)
+    target = world.stores[S2]
+    for source in (world.stores[S1], world.stores[S3]):
+        source.export_needles = partial(delete_meanwhile, source.export_needles)  # type: ignore[method-assign]
     await world.heartbeats()
     await world.pitchfork.check()
     await world.pitchfork.mend()
+    assert photo not in world.photos, "nothing was copied"
     with pytest.raises(PhotoDeleted):
         await target.read(photo)
     await world.settle()
@@ -258,18 +261,18 @@ async def test_a_full_target_keeps_the_others_from_nothing(monkeypatch: pytest.M
     world.stores[S2].forget(photo)
     world.stores[S3].fail(None)
 
-    async def full(volume, records):  # type: ignore[no-untyped-def]
+    async def full(volume, needles, *, source):  # type: ignore[no-untyped-def]
         raise StorageFull
 
-    import_needles = world.stores[S3].import_needles
-    world.stores[S3].import_needles = full  # type: ignore[method-assign]
+    fetch_needles = world.stores[S3].fetch_needles
+    world.stores[S3].fetch_needles = full  # type: ignore[method-assign]
     await world.heartbeats()
     await world.pitchfork.check()
     await world.pitchfork.mend()
     await world.pitchfork.mend()
     assert (await world.stores[S2].read(photo)).data == world.photos[photo]
     assert {r.store for r in await world.directory.replicas() if r.failure} == {S3}
-    world.stores[S3].import_needles = import_needles  # type: ignore[method-assign]
+    world.stores[S3].fetch_needles = fetch_needles  # type: ignore[method-assign]
     await world.settle()
     await world.check()
 
@@ -280,20 +283,20 @@ async def test_an_interrupted_copy_goes_on_where_it_was(monkeypatch: pytest.Monk
     world.replace_by_empty(S3)
     await world.heartbeats()
     await world.pitchfork.check()
-    import_needles, left = world.stores[S3].import_needles, [3]
+    fetch_needles, left = world.stores[S3].fetch_needles, [3]
 
-    async def killed_after_a_while(volume, records):  # type: ignore[no-untyped-def]
+    async def killed_after_a_while(volume, needles, *, source):  # type: ignore[no-untyped-def]
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        return await import_needles(volume, records)
+        return await fetch_needles(volume, needles, source=source)
 
-    world.stores[S3].import_needles = killed_after_a_while  # type: ignore[method-assign]
+    world.stores[S3].fetch_needles = killed_after_a_while  # type: ignore[method-assign]
     with pytest.raises(Killed):
         await world.pitchfork.mend()
     done = len(world.stores[S3]._needles)
     assert 0 < done < 20
-    world.stores[S3].import_needles = import_needles  # type: ignore[method-assign]
+    world.stores[S3].fetch_needles = fetch_needles  # type: ignore[method-assign]
     world.pitchfork = world.new_pitchfork()
     await world.settle()
     await world.check()

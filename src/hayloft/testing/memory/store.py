@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hayloft import errors, limits
 from hayloft import needle as codec
 from hayloft.errors import HayloftError
-from hayloft.needle import Bytes, Kind, Needle
+from hayloft.needle import Kind, Needle
 from hayloft.roles import Store
 from hayloft.types import (
     RANGE_SEQUENCES,
@@ -238,21 +238,17 @@ class MemoryStore:
     async def fetch_needles(
         self, volume: VolumeId, needles: Sequence[NeedleKey], *, source: StoreId
     ) -> Imported:
-        """Take over what a peer exports of these needles."""
+        """Take over what a peer exports and is missing, damaged or older here; deletions win."""
         self._check()
         if source not in self._peers:
             raise errors.RoleUnavailable(f"{source} is not known.")
         records = await self._peers[source].export_needles(volume, needles)
-        return await self.import_needles(volume, records)
-
-    async def import_needles(self, volume: VolumeId, records: Bytes) -> Imported:
-        """Take over what is missing, damaged or older here; deletions win."""
         self._check()
-        needles = transfer.unpack(records)
-        if self._used_bytes() + sum(needle.data_size for needle in needles) > self._capacity_bytes:
+        arrived = transfer.unpack(records)
+        if self._used_bytes() + sum(needle.data_size for needle in arrived) > self._capacity_bytes:
             raise errors.StorageFull
         self._volumes.add(volume)
-        done = [self._take_over(volume, needle) for needle in sorted(needles, key=lambda each: -each.kind)]
+        done = [self._take_over(volume, needle) for needle in sorted(arrived, key=lambda each: -each.kind)]
         return Imported(stored=done.count("stored"), deleted=done.count("deleted"), kept=done.count("kept"))
 
     def _take_over(self, volume: VolumeId, needle: Needle) -> str:
