@@ -5,7 +5,7 @@ Imported only when one of them is looked at, because the settings take a while t
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import partial
 from typing import Any, Final
 
 from hayloft.cli.role_names import ROLES
@@ -22,10 +22,7 @@ all roles on one machine.
 
 def command(role: str) -> Any:
     """A role's command, ready to be added to the program."""
+    from hayloft.assembly import services
     from hayloft.assembly.settings import SETTINGS
 
-    def run(settings: Any) -> int:
-        code: int = import_module(f"hayloft.assembly.services.{role}").main(settings)
-        return code
-
-    return with_flags(role, SETTINGS[role], run, text=ROLES[role] + _MORE)
+    return with_flags(role, SETTINGS[role], partial(services.main, role), text=ROLES[role] + _MORE)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import aiohttp
 import pytest
@@ -15,6 +18,21 @@ from hayloft.wire.serving import free_port
 from hayloft.wire.session import Session
 
 SECRET = "0123456789abcdef0123456789abcdef"
+
+
+PROBE = """
+import os, sys, types
+def main(settings):
+    import numpy
+    print(len(os.listdir("/proc/self/task")))
+    return 0
+probe = types.ModuleType("hayloft.assembly.services.similarity")
+probe.main = main
+sys.modules[probe.__name__] = probe
+from hayloft.cli import main
+main()
+"""
+"""In the place of the similarity service: loads what it loads, and counts the threads."""
 
 
 async def hello(scope, receive, send):
@@ -112,3 +130,22 @@ async def test_waiting_ends_when_told_to_stop():
     await asyncio.sleep(0)
     stopping.set()
     assert await asyncio.wait_for(waiting, 10) is None
+
+
+def test_numerical_libraries_start_no_threads_in_a_role(tmp_path):
+    told = {
+        "HAYLOFT_SECRET": SECRET,
+        "HAYLOFT_BROKER_URL": "amqp://nowhere",
+        "HAYLOFT_DIRECTORIES": '["http://d"]',
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, "similarity"],
+        env=environment | told,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "1\n", ran
