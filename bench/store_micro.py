@@ -144,13 +144,13 @@ async def cold_reads(store: LocalStore, sequences: range) -> None:
 def fill_index(directory: Path, needles: int) -> Volume:
     """A volume whose index says that it holds so many needles; its log stays small."""
     volume = Volume.open(SystemDisk(), directory, VOLUME, create_size_bytes_max=16 << 30)
-    index = volume.generation.index
-    slots = volume.generation.log.superblock.slots
+    index = volume.current.generation.index
+    slots = volume.current.generation.log.superblock.slots
     for sequence in range(needles):
         slot = sequence * slots
         index.reserve((slot,))
         index.store(slot, pack_entry(4096 + sequence * 64, 64))
-    volume.generation.log.file.truncate(4096 + needles * 64)
+    volume.current.generation.log.file.truncate(4096 + needles * 64)
     index.words[TAIL] = index.words[APPLIED] = 4096 + needles * 64
     index.write_checkpoint()
     return volume
@@ -172,7 +172,7 @@ def opening(directory: Path, needles: int) -> None:
     report(f"opening a volume of {needles:,} needles", (time.perf_counter() - start) * 1000, "ms")
     for sequence in range(needles):
         volume.exists(Sequence(sequence), AlternateKey.ORIG)
-    slots = needles * volume.generation.log.superblock.slots
+    slots = needles * volume.current.generation.log.superblock.slots
     report(
         "memory (PSS) for each slot, every entry looked at",
         (proportional_bytes() - before) / slots,

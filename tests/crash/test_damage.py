@@ -257,7 +257,7 @@ def test_a_compaction_whose_rename_fails_stops_all_writing() -> None:
 def test_a_damaged_index_entry_serves_nothing_wrong_and_is_made_anew(entry: int) -> None:
     history, _offsets = filled()
     other = open_volume(history.disk)
-    history.volume.generation.index.store(3 * 5, entry)
+    history.volume.current.generation.index.store(3 * 5, entry)
     with pytest.raises(NeedleCorrupt):
         read(history.volume, (3, ORIG))
     assert [photo & 0xFFFFFFFF for photo, _key, _reason in history.volume.verify().damaged][-1] == 3
@@ -272,8 +272,8 @@ def test_a_damaged_index_entry_serves_nothing_wrong_and_is_made_anew(entry: int)
 def test_a_lost_index_entry_is_found_by_verification() -> None:
     history, _offsets = filled()
     history.commit(Delete(sequence=Sequence(1)))
-    history.volume.generation.index.store(3 * 5, 0)
-    history.volume.generation.index.store(1 * 5, 0)
+    history.volume.current.generation.index.store(3 * 5, 0)
+    history.volume.current.generation.index.store(1 * 5, 0)
     damaged = history.volume.verify().damaged
     assert {photo & 0xFFFFFFFF for photo, _key, _reason in damaged} == {1, 3}
     history.volume.rebuild_index()

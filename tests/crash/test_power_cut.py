@@ -191,8 +191,8 @@ def test_recovery_reads_no_more_than_a_checkpoint_interval_before_the_tail() -> 
         history.commit(history.photo(sequence, 1_000))
     disk: CrashDisk = history.disk.after_power_cut(history.disk.moment, seed=0, survival="nothing")
     volume = open_volume(disk)
-    mark = volume.generation.index.checkpoint()
+    mark = volume.current.generation.index.checkpoint()
     assert mark is not None
-    before = history.volume.generation.index.checkpoint()
+    before = history.volume.current.generation.index.checkpoint()
     assert before is not None
     assert volume.state().size_bytes - before.offset <= CHECKPOINT_INTERVAL_BYTES + 1_200

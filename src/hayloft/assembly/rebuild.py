@@ -149,7 +149,7 @@ class _Scan:
 
     def _needles_in(self, number: VolumeId) -> Iterator[FoundNeedle]:
         volume = Volume.open(SystemDisk(), self._data.volumes, number)
-        log, index = volume.generation.log, volume.generation.index
+        log, index = volume.current.generation.log, volume.current.generation.index
         slots = log.superblock.slots
         end = index.words[TAIL]
         for found in log.walk(SUPERBLOCK_BYTES, end):

@@ -271,7 +271,7 @@ class _Verifier:
 
 def _photos_in(disk: SystemDisk, data: DataDirectory, volume: VolumeId) -> Iterator[int]:
     opened = Volume.open(disk, data.volumes, volume, reserve_bytes=0)
-    generation = opened.generation
+    generation = opened.current.generation
     slots = generation.log.superblock.slots
     last = -1
     for slot, _entry in live_entries(generation):

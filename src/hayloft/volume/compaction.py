@@ -23,6 +23,7 @@ from hayloft.errors import Conflict, NeedleCorrupt, StorageFull, VolumeCorrupt, 
 from hayloft.needle import Kind, Needle, Record
 from hayloft.types import CompactionReport, volume_name
 from hayloft.volume import recovery
+from hayloft.volume.current import CurrentFiles
 from hayloft.volume.files import Generation, VolumeFiles
 from hayloft.volume.index import (
     APPLIED,
@@ -46,8 +47,6 @@ from hayloft.volume.superblock import SUPERBLOCK_BYTES, Superblock
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from hayloft.volume.volume import Volume
-
 BUFFER_BYTES_MAX: Final = 4 << 20
 """Records gathered for one write."""
 CATCH_UP_BYTES: Final = 4 << 20
@@ -60,8 +59,8 @@ TOMBSTONE_SLOTS_MAX: Final = 4096
 _Entries = npt.NDArray[np.uint64]
 
 
-def compact(volume: Volume) -> CompactionReport:
-    """Compact a volume; see ``roles.Store.compact``.
+def compact(volume: CurrentFiles, *, reserve_bytes: int) -> CompactionReport:
+    """Compact a volume; see ``roles.Store.compact``. So much room on the disk is left alone.
 
     Raises:
         Conflict: it is being compacted already, by this process or another one.
@@ -74,9 +73,9 @@ def compact(volume: Volume) -> CompactionReport:
     lock = files.disk.open(files.compaction_lock_path, create=True)
     try:
         if not lock.lock(wait=False):
-            raise Conflict(f"{volume_name(volume.number)} is being compacted already.")
+            raise Conflict(f"{volume_name(files.volume)} is being compacted already.")
         with volume.locked() as old:
-            _check(volume, old)
+            _check(files, old, reserve_bytes)
             start = old.index.words[TAIL]
         copy = _Copy(files, old)
         try:
@@ -84,7 +83,7 @@ def compact(volume: Volume) -> CompactionReport:
             position = copy.catch_up(start)
             with volume.locked() as current:
                 if current is not old or old.index.words[POISONED]:
-                    raise Conflict(f"{volume_name(volume.number)} was changed while it was compacted.")
+                    raise Conflict(f"{volume_name(files.volume)} was changed while it was compacted.")
                 return _switch(volume, copy, position)
         except BaseException:
             copy.discard()
@@ -93,15 +92,14 @@ def compact(volume: Volume) -> CompactionReport:
         lock.close()
 
 
-def _check(volume: Volume, old: Generation) -> None:
+def _check(files: VolumeFiles, old: Generation, reserve_bytes: int) -> None:
     if old.index.words[POISONED]:
-        raise VolumeReadOnly(f"{volume_name(volume.number)} takes no writes.")
-    free, _total = volume.files.disk.space(volume.files.log.parent)
-    if free - volume.reserve_bytes < old.index.words[LIVE_BYTES]:
+        raise VolumeReadOnly(f"{volume_name(files.volume)} takes no writes.")
+    if files.room_bytes() - reserve_bytes < old.index.words[LIVE_BYTES]:
         raise StorageFull("The disk has no room for a second copy of what stays.")
 
 
-def _switch(volume: Volume, copy: _Copy, position: int) -> CompactionReport:
+def _switch(volume: CurrentFiles, copy: _Copy, position: int) -> CompactionReport:
     """The last stretch. The lock is held."""
     old = copy.old
     copy.replay(position, old.index.words[TAIL])
@@ -118,7 +116,7 @@ def _switch(volume: Volume, copy: _Copy, position: int) -> CompactionReport:
     volume.generation = new
     volume.files.disk.remove(volume.files.index(old.log.superblock.generation))
     return CompactionReport(
-        volume=volume.number,
+        volume=volume.files.volume,
         size_bytes_before=old.index.words[TAIL],
         size_bytes_after=new.index.words[TAIL],
         needles=new.index.words[LIVE],

@@ -58,6 +58,11 @@ class VolumeFiles:
         """Whether the volume is there."""
         return self.disk.identity(self.log) is not None
 
+    def room_bytes(self) -> int:
+        """What is free where they are."""
+        free, _total = self.disk.space(self._directory)
+        return free
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the volume against other threads, and against other processes."""

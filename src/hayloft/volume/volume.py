@@ -38,14 +38,14 @@ from hayloft.types import (
     photo_id,
     volume_name,
 )
-from hayloft.volume import compaction, recovery, verification, writing
+from hayloft.volume import compaction, verification, writing
 from hayloft.volume.commit import Operation, Outcome
+from hayloft.volume.current import CurrentFiles
 from hayloft.volume.files import Generation, VolumeFiles
 from hayloft.volume.index import (
     DELETED,
     LIVE,
     LIVE_BYTES,
-    POISONED,
     RETIRED,
     SEALED,
     TAIL,
@@ -62,9 +62,7 @@ class Volume:
 
     def __init__(self, files: VolumeFiles, generation: Generation, *, reserve_bytes: int) -> None:
         self.number = files.volume
-        self.files = files
-        self.generation = generation
-        self._directory = files.log.parent
+        self.current = CurrentFiles(files, generation)
         self.reserve_bytes = reserve_bytes
         self.corrupt = 0
         """Reads since it was opened that met a damaged needle."""
@@ -123,7 +121,7 @@ class Volume:
         Raises:
             PhotoNotFound, PhotoDeleted, NeedleCorrupt: as ``read``.
         """
-        generation = self.generation
+        generation = self.current.generation
         if generation.index.words[RETIRED]:
             return None
         return self._read(generation, sequence, alternate_key, wait=False)
@@ -137,30 +135,31 @@ class Volume:
             NeedleCorrupt: the bytes on disk are not those that were written, or cannot be read.
         """
         self.follow_compaction()
-        needle = self._read(self.generation, sequence, alternate_key, wait=True)
+        needle = self._read(self.current.generation, sequence, alternate_key, wait=True)
         assert needle is not None, "a read that waits returns or raises"
         return needle
 
     def exists(self, sequence: Sequence, alternate_key: AlternateKey) -> Existence | None:
         """What the index says, without waiting; None if ``follow_compaction`` has to be called first."""
-        index = self.generation.index
+        generation = self.current.generation
+        index = generation.index
         if index.words[RETIRED]:
             return None
-        entry = index.load(sequence * self.generation.log.superblock.slots + alternate_key)
+        entry = index.load(sequence * generation.log.superblock.slots + alternate_key)
         if not live(entry):
             return Existence(exists=False, deleted=entry == DELETED)
         return Existence(exists=True, offset=entry_offset(entry), size=entry_size(entry))
 
     def follow_compaction(self) -> None:
         """Change over to the files that a compaction, here or in another process, has put in place."""
-        if self.generation.index.words[RETIRED]:
-            with _refusals(self.number), self.locked():
+        if self.current.generation.index.words[RETIRED]:
+            with _refusals(self.number), self.current.locked():
                 pass
 
     def state(self) -> VolumeState:
         """The volume as it is now."""
         self.follow_compaction()
-        words = self.generation.index.words
+        words = self.current.generation.index.words
         return VolumeState(
             volume=self.number,
             needles=words[LIVE],
@@ -178,7 +177,7 @@ class Volume:
         """
         self.follow_compaction()
         try:
-            checked, damaged = verification.verify(self.generation)
+            checked, damaged = verification.verify(self.current.generation)
         except OSError as failure:
             raise VolumeCorrupt(f"{volume_name(self.number)} cannot be read: {failure}.") from failure
         return VolumeReport(state=self.state(), checked=checked, damaged=damaged)
@@ -186,13 +185,14 @@ class Volume:
     @property
     def live_bytes(self) -> int:
         """Bytes of the records that a compaction would keep."""
-        return self.generation.index.words[LIVE_BYTES]
+        return self.current.generation.index.words[LIVE_BYTES]
 
     def inventory(self) -> Inventory:
         """What the volume holds, for comparing it with other replicas; see ``inventory.py``."""
         self.follow_compaction()
-        if self._inventory is None or self._inventory.generation is not self.generation:
-            self._inventory = Inventory(self.generation)
+        generation = self.current.generation
+        if self._inventory is None or self._inventory.generation is not generation:
+            self._inventory = Inventory(generation)
         return self._inventory
 
     # Writing -------------------------------------------------------------------------------------
@@ -202,14 +202,14 @@ class Volume:
 
         Every operation has an outcome of its own: a refusal of one does not touch the others.
         """
-        encoded = Encoded(operations, self.generation.log.superblock.salt)
+        encoded = Encoded(operations, self.current.generation.log.superblock.salt)
         try:
-            with _refusals(self.number), self.locked() as generation:
+            with _refusals(self.number), self.current.locked() as generation:
                 salt = generation.log.superblock.salt
                 if salt != encoded.salt:  # A compaction came in between.
                     encoded = Encoded(operations, salt)
-                free, _total = self.files.disk.space(self._directory)
-                return writing.commit(generation, encoded, room_bytes=free - self.reserve_bytes)
+                room_bytes = self.current.files.room_bytes() - self.reserve_bytes
+                return writing.commit(generation, encoded, room_bytes=room_bytes)
         except HayloftError as refusal:
             return [refusal] * len(operations)
 
@@ -219,7 +219,7 @@ class Volume:
         Raises:
             StorageFull, VolumeReadOnly: the disk refused; the next opening reads more.
         """
-        with _refusals(self.number), self.locked() as generation:
+        with _refusals(self.number), self.current.locked() as generation:
             writing.checkpoint(generation)
 
     def compact(self) -> CompactionReport:
@@ -229,7 +229,7 @@ class Volume:
             Conflict, StorageFull, VolumeReadOnly, VolumeCorrupt: it was not done; nothing has changed.
         """
         with _refusals(self.number):
-            return compaction.compact(self)
+            return compaction.compact(self.current, reserve_bytes=self.reserve_bytes)
 
     def rebuild_index(self) -> None:
         """Make the index anew from the log, for when verification says that it is wrong.
@@ -239,26 +239,11 @@ class Volume:
         Raises:
             StorageFull, VolumeReadOnly: the disk refused; the old index stays.
         """
-        with _refusals(self.number), self.locked() as generation:
-            self.files.rebuild_index(generation.log)
+        files = self.current.files
+        with _refusals(self.number), self.current.locked() as generation:
+            files.rebuild_index(generation.log)
             generation.index.words[RETIRED] = 1
-            self.generation = self.files.open()
-
-    @contextmanager
-    def locked(self) -> Iterator[Generation]:
-        """Hold the volume's lock over its current files, mended if somebody died holding it."""
-        files = self.files
-        with files.locked():
-            generation = self.generation
-            if not files.current(generation):
-                # A process that died while it switched may not have told: tell all that map the old index.
-                generation.index.words[RETIRED] = 1
-                self.generation = generation = files.open()
-            else:
-                generation.index.words[RETIRED] = 0
-                if not generation.index.words[POISONED]:
-                    recovery.resume(generation.log, generation.index)
-            yield generation
+            self.current.generation = files.open()
 
     def _read(
         self, generation: Generation, sequence: Sequence, alternate_key: AlternateKey, *, wait: bool

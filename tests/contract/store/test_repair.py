@@ -64,7 +64,7 @@ async def test_a_lost_deletion_comes_back_from_the_other_replica(
     await copy(one, other)
     for store in stores:
         await store.delete(key(2).photo)
-    generation = (await other._opened(VOLUME)).generation
+    generation = (await other._opened(VOLUME)).current.generation
     generation.index.store(2 * limits.SLOTS_PER_PHOTO, 0)
     assert (await one.digest(VOLUME)).digest != (await other.digest(VOLUME)).digest
     assert await copy(one, other) == (0, 1, 1)
@@ -74,7 +74,7 @@ async def test_a_lost_deletion_comes_back_from_the_other_replica(
 async def test_a_false_deletion_is_undone_by_the_log(stores: tuple[LocalStore, LocalStore]) -> None:
     one, _other = stores
     await fill(one, 1, 2)
-    generation = (await one._opened(VOLUME)).generation
+    generation = (await one._opened(VOLUME)).current.generation
     generation.index.store(2 * limits.SLOTS_PER_PHOTO, 1)
     with pytest.raises(PhotoDeleted):
         await one.read(key(2).photo)
@@ -128,9 +128,9 @@ async def test_a_bad_sector_takes_only_its_needle(stores: tuple[LocalStore, Loca
     await fill(one, *range(1, 6))
     volume = await one._opened(VOLUME)
     found = await one.stat(key(3).photo)
-    file = BadSectors(volume.files.log, create=False)
+    file = BadSectors(volume.current.files.log, create=False)
     file.bad = (found.offset + 50, found.offset + 51)
-    volume.generation.log.file = file
+    volume.current.generation.log.file = file
     assert await copy(one, other) == (4, 0, 0)
     assert await all_keys(other) == [key(sequence) for sequence in (1, 2, 4, 5)]
 
@@ -140,6 +140,6 @@ async def test_an_index_that_asks_for_gigabytes_is_not_believed(
 ) -> None:
     one, other = stores
     await fill(one, 1, 2)
-    generation = (await one._opened(VOLUME)).generation
+    generation = (await one._opened(VOLUME)).current.generation
     generation.index.store(1 * limits.SLOTS_PER_PHOTO, 1 << 32 | 0xFFFF_FFF8)
     assert await copy(one, other, key(1), key(2)) == (1, 0, 0)
