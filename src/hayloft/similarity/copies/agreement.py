@@ -97,15 +97,21 @@ class Agreement:
         return self.score >= thresholds.SCORE_MIN
 
 
-def compare(a: Description, b: Description, alignment: Alignment) -> Agreement | None:
-    """Lay ``a`` over ``b`` as aligned; None if they share too little to say anything."""
+def compare(
+    a: Description, b: Description, alignment: Alignment, *, edges_tell: bool = True
+) -> Agreement | None:
+    """Lay ``a`` over ``b`` as aligned; None if they share too little to say anything.
+
+    Without ``edges_tell`` two crops of one photo are the same, however the scene goes on beyond both:
+    ``continues`` is 0, and displacements are looked at all the same.
+    """
     matrix = in_shares(alignment.matrix, (a.width, a.height), (b.width, b.height))
     pictures = a.picture, b.picture
     small = [shrink(picture, thresholds.AGREEMENT_SIDE_PIXELS) for picture in pictures]
     overlay, swapped = lay(small[0], small[1], matrix)
     if overlay.common.sum() < thresholds.COMMON_PIXELS_MIN:
         return None
-    found = _best_look(overlay, alignment, swapped)
+    found = _best_look(overlay, alignment, swapped, edges_tell)
     if found is None or not found.proved or found.view is View.LINES:
         return found
     overlay, swapped = lay(pictures[0], pictures[1], matrix)
@@ -114,13 +120,13 @@ def compare(a: Description, b: Description, alignment: Alignment) -> Agreement |
     return replace(found, parallax=0.0 if left is None else left.beyond_chance_pixels)
 
 
-def _best_look(overlay: Overlay, alignment: Alignment, swapped: bool) -> Agreement | None:
-    plain = _look(overlay, alignment, View.PLAIN, swapped)
+def _best_look(overlay: Overlay, alignment: Alignment, swapped: bool, edges_tell: bool) -> Agreement | None:
+    plain = _look(overlay, alignment, View.PLAIN, swapped, edges_tell)
     if plain is None or plain.proved or plain.continues > thresholds.CONTINUES_LOSS:
         return plain
-    looks = [plain, _look(_equally_blurred(overlay), alignment, View.BLURRED, swapped)]
+    looks = [plain, _look(_equally_blurred(overlay), alignment, View.BLURRED, swapped, edges_tell)]
     if alignment.agreeing >= thresholds.POINTS_ENOUGH:
-        looks += [_look(o, alignment, View.LINES, swapped) for o in _as_drawings(overlay)]
+        looks += [_look(o, alignment, View.LINES, swapped, edges_tell) for o in _as_drawings(overlay)]
     return max((look for look in looks if look is not None), key=lambda look: look.score)
 
 
@@ -129,7 +135,9 @@ def _filled(region: Points, shape: tuple[int, ...]) -> Mask:
     return np.asarray(cv2.fillConvexPoly(np.zeros(shape, np.uint8), corners, 1)) > 0
 
 
-def _look(overlay: Overlay, alignment: Alignment, view: View, swapped: bool) -> Agreement | None:
+def _look(
+    overlay: Overlay, alignment: Alignment, view: View, swapped: bool, edges_tell: bool
+) -> Agreement | None:
     # A drawing has dark lines whether or not the photo was negated before.
     negative = alignment.guise.negative and view is not View.LINES
     correlation, shows = _correlation(overlay, negative=negative)
@@ -153,6 +161,8 @@ def _look(overlay: Overlay, alignment: Alignment, view: View, swapped: bool) -> 
     if view is not View.PLAIN and not look.proved:
         # Whatever the edges say: there is no other look that depends on them.
         return None
+    if not edges_tell:
+        return look
     return replace(look, continues=continues(overlay, solid, inside))
 
 

@@ -17,7 +17,7 @@ A photo may be described, added, removed and looked for on one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -206,17 +206,19 @@ class Copies:
 
 
 def _without_other_shots(found: list[Copy], others: Mapping[int, Description]) -> list[Copy]:
-    """Of photos found in the same part of the query, those that are the best one's exposure.
+    """Of photos found in the same part of the query, those that are the surest one's exposure.
 
     A disguise hides what tells two shots of a scene apart; the photos themselves, undisguised, show it.
-    What is proved to be another shot than a better match cannot be the query's original.
+    What is proved to be another shot than a surer match cannot be the query's original. Surer is the one
+    that more points agree with: scores of two shots hardly differ in a small or blurred picture.
     """
     kept: list[Copy] = []
-    for copy in found:
+    for copy in sorted(found, key=lambda copy: -copy.alignment.agreeing):
         rival = next((better for better in kept if _in_same_part(better, copy)), None)
         if rival is None or not _other_shots(rival, copy, others):
             kept.append(copy)
-    return kept
+    photos = {copy.photo for copy in kept}
+    return [copy for copy in found if copy.photo in photos]
 
 
 def _in_same_part(a: Copy, b: Copy) -> bool:
@@ -234,8 +236,8 @@ def _other_shots(a: Copy, b: Copy, others: Mapping[int, Description]) -> bool:
     alignment = geometry.align(others[a.photo], others[b.photo], guise)
     if alignment is None:
         return True
-    proof = agreement.compare(others[a.photo], others[b.photo], alignment)
-    return proof is None or not replace(proof, continues=0.0).proved
+    proof = agreement.compare(others[a.photo], others[b.photo], alignment, edges_tell=False)
+    return proof is None or not proof.proved
 
 
 def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:
