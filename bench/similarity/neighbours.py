@@ -9,7 +9,7 @@ not in the index. Without clusters (plain Gaussian vectors) every index looks fa
 ``--database-url`` measures pgvector beside it, in an empty PostgreSQL database.
 
 Recall is that of the ten nearest against an exact search. Rates are on one thread, one query at a time, in
-processor time, which other programs on the machine disturb least. Building a million takes half an hour:
+processor time, which other programs on the machine disturb least. Building a million takes a while:
 ``--keep FOLDER`` leaves what was built there, as the service would have it on its disk, and a later run
 with the same options measures it without building. ``--photos`` and ``--model`` measure something else:
 how many of the ten nearest are of the photo's own category (folder), for the built-in embedder and for
@@ -21,27 +21,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-# The index first: it sees to the order in which C++ runtimes are loaded.
-from hayloft.similarity import alike, shelf, vectors
+from hayloft.similarity import alike, shelf
 from hayloft.similarity.decode import decode
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder, embed_builtin
 from hayloft.similarity.embedders.onnx import OnnxEmbedder
 from hayloft.similarity.migrations import open_upgraded
 from hayloft.similarity.pgvectors import PgVectorIndex
+from hayloft.similarity.vectors import base
+from hayloft.similarity.vectors.base import Base
+from hayloft.similarity.vectors.index import VectorIndex
 from hayloft.similarity.views import cut
 from hayloft.types import PhotoId
 from similarity.photos import paths
@@ -62,7 +63,11 @@ WRITTEN_AT_ONCE: Final = 500
 WRITTEN_ALONE: Final = 200
 SCORES: Final = (0.80, 0.85, 0.88, 0.90)
 ASKED: Final = "asked.npz"
-BASE: Final = "base-0.usearch"
+BASE: Final = "base-0"
+SKETCHED: Final = 100
+"""Queries whose neighbours are looked for by sketches alone, among all."""
+FIRST: Final = (10, 20, 30, 40, 80)
+ROUNDING: Final = 1e-6
 
 
 def main() -> None:
@@ -80,8 +85,6 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="neighbours", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="*", default=[100_000])
-    parser.add_argument("--connectivity", type=int, nargs="*", default=[vectors.CONNECTIVITY])
-    parser.add_argument("--expansion-add", type=int, nargs="*", default=[vectors.EXPANSION_ADD])
     parser.add_argument("--expansion-search", type=int, nargs="*", default=[32, 64, 96, 128, 192, 256])
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
@@ -121,14 +124,12 @@ class Population:
 
 
 def _measure(photos: int, options: argparse.Namespace) -> None:
-    print(f"\n{photos:,} × {DIMENSIONS}, usearch f16, {options.queries} queries, recall@{K} against exact")
+    print(f"\n{photos:,} × {DIMENSIONS}, {options.queries} queries, recall@{K} against exact")
     with _folder(options.keep) as root:
-        for connectivity in options.connectivity:
-            for expansion in options.expansion_add:
-                folder = root / f"{photos}-{connectivity}-{expansion}-{options.queries}-{options.seed}"
-                if not (folder / ASKED).exists():
-                    _build(folder, photos, (connectivity, expansion), options)
-                _report(folder, options.expansion_search)
+        folder = root / f"{photos}-{options.queries}-{options.seed}"
+        if not (folder / ASKED).exists():
+            _build(folder, photos, options)
+        _report(folder, options.expansion_search)
 
 
 @contextmanager
@@ -142,26 +143,19 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _build(folder: Path, photos: int, built: tuple[int, int], options: argparse.Namespace) -> None:
+def _build(folder: Path, photos: int, options: argparse.Namespace) -> None:
     """Write an index as ``VectorIndex`` keeps it, and beside it the queries and their exact answers."""
-    connectivity, expansion = built
     population = Population(photos, options.seed)
     exact = Exact(population.draw(options.queries))
-    index = vectors.empty(DIMENSIONS, connectivity=connectivity, expansion_add=expansion)
-    seconds = 0.0
+    drawn = np.empty((photos, DIMENSIONS), np.float16)
     for at, block in _blocks(population, photos):
-        start = time.thread_time()
-        index.add(np.arange(at, at + len(block), dtype=np.uint64), block.astype(np.float32), threads=1)
-        seconds += time.thread_time() - start
         exact.add(at, block)
-        print(f"  {at + len(block):,} built, {seconds:.0f} s", end="\r", file=sys.stderr, flush=True)
-    print(
-        f"  connectivity {connectivity}, expansion {expansion}: built in {seconds:.0f} s of processor time "
-        f"({photos / seconds:,.0f}/s), {index.memory_usage / 1e6:,.0f} MB of memory",
-        flush=True,
-    )
+        drawn[at : at + len(block)] = block
     folder.mkdir(exist_ok=True)
-    index.save(folder / BASE)
+    start = time.thread_time()
+    base.write(folder / BASE, photos=np.arange(photos, dtype=np.uint64), vectors=drawn)
+    seconds = time.thread_time() - start
+    print(f"  built in {seconds:.0f} s of processor time ({photos / seconds:,.0f}/s)", flush=True)
     state = {"base": BASE, "live": "", "change": photos, "dead": []}
     (folder / "state.json").write_text(json.dumps(state))
     # Last: a folder with this file is complete.
@@ -221,18 +215,37 @@ def _report(folder: Path, searches: list[int]) -> None:
         queries, exact = asked["queries"].astype(np.float32), asked["places"]
     before = psutil.Process().memory_full_info().uss
     start = time.perf_counter()
-    index = vectors.VectorIndex(folder, dimensions=DIMENSIONS)
+    index = VectorIndex(folder, dimensions=DIMENSIONS)
     seconds = time.perf_counter() - start
     own = psutil.Process().memory_full_info().uss - before
-    size = (folder / BASE).stat().st_size
+    sizes = {path.name: path.stat().st_size / 1e6 for path in (folder / BASE).iterdir()}
     opened = f"opened in {seconds * 1e3:.0f} ms, {own / 1e6:,.0f} MB of its own"
-    print(f"    {size / 1e6:,.0f} MB on disk, {opened}")
+    print(f"    {sum(sizes.values()):,.0f} MB on disk ({sizes[base.GRAPH]:,.0f} the graph), {opened}")
     _print_rate("as shipped, first answers", *_searched(index, queries, exact))
     _print_rate("as shipped", *_searched(index, queries, exact))
-    mapped = vectors.restored(folder / BASE, view=True)
+    mapped = Base.opened(folder / BASE, dimensions=DIMENSIONS)
+    _print_sketches(mapped, queries[:SKETCHED], exact[:SKETCHED])
     for expansion in searches:
-        mapped.expansion_search = expansion
-        _print_rate(f"expansion {expansion:>3} in searches", *_searched_in(mapped, queries, exact))
+        mapped.neighbours.expansion_search = expansion
+        _print_rate(f"expansion {expansion:>3} in searches", *_searched(mapped, queries, exact))
+
+
+def _print_sketches(mapped: Base, queries: NDArray[np.float32], exact: Places) -> None:
+    """How many of the exact nearest stand how far in front by their sketches alone, compared with all."""
+    asked = mapped.sketcher.sketches(queries).astype(np.float32)
+
+    def cosines(vectors: Vectors) -> NDArray[np.float32]:
+        sketches = mapped.sketcher.sketches(vectors.astype(np.float32)).astype(np.float32)
+        return np.asarray(asked @ (sketches / np.linalg.norm(sketches, axis=1, keepdims=True)).T)
+
+    own = np.stack([cosines(mapped.vectors[places])[one] for one, places in enumerate(exact)])
+    before = np.zeros(exact.shape, np.int64)
+    for at in range(0, len(mapped), BLOCK):
+        before += (cosines(mapped.vectors[at : at + BLOCK])[:, None] > own[:, :, None] + ROUNDING).sum(
+            axis=2
+        )
+    told = ", ".join(f"{(before < first).mean():.4f} among the first {first}" for first in FIRST)
+    print(f"    by sketches of {mapped.sketcher.length} numbers alone: {told}", flush=True)
 
 
 def _print_rate(what: str, recall: float, rate: float) -> None:
@@ -240,21 +253,13 @@ def _print_rate(what: str, recall: float, rate: float) -> None:
 
 
 def _searched(
-    index: vectors.VectorIndex, queries: NDArray[np.float32], exact: Places
+    index: VectorIndex | Base, queries: NDArray[np.float32], exact: Places
 ) -> tuple[float, float]:
     """Recall, and queries in a second of this thread, through all that the service goes through."""
     start = time.thread_time()
     found = [[int(photo) for photo, _ in index.search(query, k=K)] for query in queries]
     seconds = time.thread_time() - start
     return _recall(found, exact), len(queries) / seconds
-
-
-def _searched_in(index: Any, queries: NDArray[np.float32], exact: Places) -> tuple[float, float]:
-    """The same in usearch alone."""
-    start = time.thread_time()
-    found = [index.search(query, K).keys for query in queries]
-    seconds = time.thread_time() - start
-    return _recall([keys.tolist() for keys in found], exact), len(queries) / seconds
 
 
 def _recall(found: list[list[int]], exact: Places) -> float:

@@ -20,7 +20,7 @@ from hayloft.types import PhotoId, Relation
 
 
 class Vectors(Protocol):
-    """Which vectors are near: ``vectors.VectorIndex`` for one process, ``PgVectorIndex`` for many.
+    """Which vectors are near: ``vectors.index.VectorIndex`` for one process, ``PgVectorIndex`` for many.
 
     Called from threads.
     """

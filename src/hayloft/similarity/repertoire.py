@@ -23,7 +23,7 @@ from hayloft.similarity.embedders.names import made
 from hayloft.similarity.fingerprint import Fingerprint
 from hayloft.similarity.methods import Match, Method, PdqMethod
 from hayloft.similarity.pgvectors import PgVectorIndex
-from hayloft.similarity.vectors import VectorIndex
+from hayloft.similarity.vectors.index import VectorIndex
 
 Indexes = Callable[[str, int], Awaitable[Vectors]]
 """The index of vectors of a name, so many numbers long."""

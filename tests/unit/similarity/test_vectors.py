@@ -1,9 +1,11 @@
 """The vector index: against an exact scan, over saves, merges, reopenings and crashes."""
 
+import errno
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from hayloft.similarity import vectors
-from hayloft.similarity.vectors import VectorIndex
+from hayloft.similarity.vectors import base
+from hayloft.similarity.vectors import index as vectors
+from hayloft.similarity.vectors.index import VectorIndex
 from hayloft.types import PhotoId
 
 DIMENSIONS = 16
@@ -66,7 +69,7 @@ def test_a_reopened_index_holds_what_was_saved_and_says_how_far_it_goes(tmp_path
     third = VectorIndex(tmp_path, dimensions=DIMENSIONS)
     assert nearest(third, 50, 1) == [50]
     assert PhotoId(4) not in third
-    assert len(list(tmp_path.glob("*.usearch"))) == 2
+    assert sorted(path.name[:5] for path in tmp_path.iterdir()) == ["base-", "live-", "state"]
 
 
 @pytest.mark.parametrize("damage", ["state", "missing", "dimensions"])
@@ -96,20 +99,68 @@ def test_a_retired_index_never_writes_again(tmp_path: Path) -> None:
 
 
 def test_the_index_and_the_runtime_of_models_can_be_loaded_in_this_order() -> None:
-    code = "import hayloft.similarity.vectors, onnxruntime"
+    code = "import hayloft.similarity.vectors.index, onnxruntime"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("photos", "thorough"), [(5, 64), (6, 96), (7, 96)])
-def test_searches_among_many_are_more_thorough(
-    photos: int, thorough: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_changes_while_a_new_base_is_written_counts(
+    tmp_path: Path, small_steps: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "LARGE", 6)
-    index = vectors.empty(DIMENSIONS)
-    for photo in range(photos):
-        index.add(photo, vector(photo))
-    index.save(tmp_path / "some.usearch")
-    assert vectors.restored(tmp_path / "some.usearch", view=True).expansion_search == thorough
+    index = VectorIndex(tmp_path, dimensions=DIMENSIONS)
+    for photo in range(20):
+        index.add(PhotoId(photo), vector(photo), 1 + photo)
+    write = base.write
+
+    def busy(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        index.remove(PhotoId(3))
+        index.add(PhotoId(4), vector(400), 40)
+        index.add(PhotoId(30), vector(30), 41)
+
+    monkeypatch.setattr(base, "write", busy)
+    index.save()
+    for one in (index, VectorIndex(tmp_path, dimensions=DIMENSIONS)):
+        assert (len(one), one.change) == (20, 41)
+        assert PhotoId(3) not in one
+        assert one.search(vector(400), k=1) == [(4, pytest.approx(1.0, abs=2e-3))]
+        assert nearest(one, 30, 1) == [30]
+        assert one.search(vector(4), k=1)[0][1] < 0.99
+
+
+def test_a_base_that_does_not_fit_leaves_the_older_one_and_no_rubbish(
+    tmp_path: Path, small_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = VectorIndex(tmp_path, dimensions=DIMENSIONS)
+    for photo in range(20):
+        index.add(PhotoId(photo), vector(photo), 1 + photo)
+    index.save()
+    before = sorted(tmp_path.iterdir())
+    for photo in range(20, 40):
+        index.add(PhotoId(photo), vector(photo), 1 + photo)
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(base, "sync", full)
+    with pytest.raises(OSError, match="No space"):
+        index.save()
+    assert sorted(tmp_path.iterdir()) == before
+    assert nearest(index, 30, 1) == [30]
+    monkeypatch.undo()
+    index.save()
+    assert nearest(VectorIndex(tmp_path, dimensions=DIMENSIONS), 30, 1) == [30]
+
+
+def test_an_index_whose_photos_are_all_gone_is_empty(tmp_path: Path, small_steps: None) -> None:
+    index = VectorIndex(tmp_path, dimensions=DIMENSIONS)
+    for photo in range(10):
+        index.add(PhotoId(photo), vector(photo), 1 + photo)
+    index.save()
+    for photo in range(10):
+        index.remove(PhotoId(photo))
+    index.save()
+    for one in (index, VectorIndex(tmp_path, dimensions=DIMENSIONS)):
+        assert (len(one), one.change, one.search(vector(1), k=3)) == (0, 10, [])
 
 
 class VectorMachine(RuleBasedStateMachine):
