@@ -28,12 +28,12 @@ from hayloft.types import PhotoId
 EXPANSION_SEARCH: Final = 64
 LARGE: Final = 300_000
 EXPANSION_SEARCH_LARGE: Final = 96
-"""From so many vectors on: there, a query that finds too little mostly finds nothing. It has gone to another
-part of the graph, where only a wider search looks beyond."""
+"""From so many vectors on: a query that finds too little there mostly finds nothing. It has gone to
+another part of the graph, where only a wider search looks beyond."""
 CANDIDATES: Final = 2
 CANDIDATES_MORE: Final = 20
-"""For ``k`` photos, ``CANDIDATES`` times ``k`` and so many more are looked at: among a million, hardly one of
-the ten nearest has a sketch that is not among the first 40."""
+"""For ``k`` photos, ``CANDIDATES`` times ``k`` and so many more are looked at: among a million, hardly one
+of the ten nearest has a sketch that is not among the first 40."""
 FITTED_AGAIN: Final = 4
 """How many times as many vectors, until the directions of sketches are looked for again."""
 GRAPH: Final = "graph.usearch"
