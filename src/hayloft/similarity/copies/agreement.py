@@ -11,7 +11,8 @@ hide the rest.
 
 *Is it the photo, or only something laid over it?* What agrees must be most of what there is to see in
 one of the two photos. A shared watermark, frame or status bar is a small share of both: the photos
-below differ.
+below differ. Where the photos show little it is a large one, and what tells is where they differ
+(``contents``).
 
 *Do both go on where the other one ends?* A copy is cut from the other photo, or set into something
 else: one of the two ends where the shared part ends. When each photo shows the same scene going on
@@ -38,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hayloft.similarity.copies import parallax, thresholds
+from hayloft.similarity.copies.contents import differ
 from hayloft.similarity.copies.edges import continues
 from hayloft.similarity.copies.features import Description
 from hayloft.similarity.copies.geometry import Alignment, Points, in_shares, transform
@@ -73,6 +75,8 @@ class Agreement:
     """How far each photo's scene goes on beyond the other's edge, as a share of the edges; the lesser."""
     parallax: float = 0.0
     """Pixels by which parts are displaced against each other beyond what chance explains."""
+    contents_differ: bool = False
+    """Whether what agrees lies on or around two different photos."""
     regions: tuple[Points, Points]
     """The outline of what agrees, in each photo: ``float32[n, 2]``, as shares of its width and height."""
 
@@ -94,7 +98,7 @@ class Agreement:
     @property
     def proved(self) -> bool:
         """Whether one photo is a copy of the other, or of a part of it."""
-        return self.score >= thresholds.SCORE_MIN
+        return self.score >= thresholds.SCORE_MIN and not self.contents_differ
 
 
 def compare(
@@ -122,7 +126,7 @@ def compare(
 
 def _best_look(overlay: Overlay, alignment: Alignment, swapped: bool, edges_tell: bool) -> Agreement | None:
     plain = _look(overlay, alignment, View.PLAIN, swapped, edges_tell)
-    if plain is None or plain.proved or plain.continues > thresholds.CONTINUES_LOSS:
+    if plain is None or plain.score >= thresholds.SCORE_MIN or plain.continues > thresholds.CONTINUES_LOSS:
         return plain
     looks = [plain, _look(_equally_blurred(overlay), alignment, View.BLURRED, swapped, edges_tell)]
     if alignment.agreeing >= thresholds.POINTS_ENOUGH:
@@ -161,7 +165,9 @@ def _look(
     if view is not View.PLAIN and not look.proved:
         # Whatever the edges say: there is no other look that depends on them.
         return None
-    if not edges_tell:
+    if look.proved:
+        look = replace(look, contents_differ=differ(overlay, agrees, shows, inside))
+    if look.contents_differ or not edges_tell:
         return look
     return replace(look, continues=continues(overlay, solid, inside))
 
