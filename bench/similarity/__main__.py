@@ -1,10 +1,10 @@
 """``make bench-similarity``: how well copies are found and strangers kept apart, and how fast.
 
 Half of the photos are for tuning, half for the figures; the threshold of every method is the one that
-keeps 99 % precision on the tuning half. ``recall`` and ``speed`` are the two parts of the whole. ``tune``
-prints what chose the thresholds of copies, by the tuning half alone, ``hashes`` those of PDQ. Writes a file
-for each part (``_PARTS``), a plot and contact sheets to ``bench/results``; the same seed and photos give
-the same figures (times excepted).
+keeps 99 % precision on the tuning half. ``recall``, ``overlays`` (strangers that share a logo, a frame or a
+screen) and ``speed`` are the whole. ``tune`` prints what chose the thresholds of copies, by the
+tuning half alone, ``hashes`` those of PDQ. Writes a file for each part (``_PARTS``), a plot and contact
+sheets to ``bench/results``; the same seed and photos give the same figures (times excepted).
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ import numpy as np
 from hayloft.similarity import fingerprint
 from hayloft.similarity.copies import agreement, features, geometry, pipeline, record
 from hayloft.similarity.copies.thresholds import SCORE_MIN
-from similarity import disguises, hashes, measure, methods, pictures, scale, stages, strangers, tune
+from similarity import (
+    disguises,
+    hashes,
+    measure,
+    methods,
+    overlays,
+    pictures,
+    scale,
+    stages,
+    strangers,
+    tune,
+)
 from similarity.disguises import Picture
 from similarity.photos import Photo, read
 
 RESULTS: Final = Path(__file__).parent.parent / "results"
 PARTNERS: Final = 8
 """Other photos at hand for a disguise, to fill a collage."""
+
+SHOWN: Final = 12
+"""Mistakes named, of each kind of overlay."""
 
 WITH_PARTNERS: Final = {"collage", "grid cell"}
 
@@ -43,7 +57,7 @@ def main() -> None:
     options = _options()
     cv2.setNumThreads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for part in [options.command] if options.command else ["recall", "speed"]:
+    for part in [options.command] if options.command else ["recall", "overlays", "speed"]:
         run, name = _PARTS[part]
         with (RESULTS / name).open("w") as report, contextlib.redirect_stdout(_Twice(sys.stdout, report)):
             started = time.monotonic()
@@ -96,6 +110,42 @@ def _recall(collection: list[Photo], options: argparse.Namespace) -> None:
     _strangers(collection, options)
 
 
+def _overlays(collection: list[Photo], options: argparse.Namespace) -> None:
+    """False links by what strangers share, each kind in an index of its own, of half of them."""
+    half = [photo for photo in collection if not photo.is_for_tuning][: options.overlaid]
+    print(f"\nstrangers that share what is laid over them, {len(half)} photos of each kind")
+    asked, links = 0, 0
+    mistakes = []
+    for kind in overlays.KINDS:
+        seen = [overlays.given(photo.picture, kind) for photo in half]
+        found = _linked(seen)
+        asked, links = asked + len(seen), links + len(found)
+        photos = len({place for pair in found for place in pair})
+        print(f"  {kind:16} {len(found)} links between {photos} photos")
+        for (a, b), copy in list(found.items())[:SHOWN]:
+            print(f"      {half[a].name} ~ {half[b].name} {copy.score:.2f}")
+            mistakes.append((f"{kind} {copy.score:.2f}", seen[a], seen[b]))
+    print(f"  {links} links among {asked} photos, {1000 * links / asked:.2f} per thousand photos")
+    pictures.sheet(RESULTS / "similarity-overlays.png", mistakes[:48])
+
+
+def _linked(seen: list[Picture]) -> dict[tuple[int, int], pipeline.Copy]:
+    """The links among some pictures, as they are found when each is asked for."""
+    copies = methods.Copies()
+    described = [copies.describe(picture) for picture in seen]
+    copies.build(described)
+    return _links_among(copies, described)
+
+
+def _links_among(copies: methods.Copies, described: list[Any]) -> dict[tuple[int, int], pipeline.Copy]:
+    found = {}
+    for place, description in enumerate(described):
+        for copy in copies.found(description).values():
+            if copy.photo != place:
+                found[min(place, copy.photo), max(place, copy.photo)] = copy
+    return found
+
+
 def _speed(collection: list[Photo], options: argparse.Namespace) -> None:
     copies = methods.Copies()
     described = [copies.describe(photo.picture) for photo in collection]
@@ -109,6 +159,7 @@ _PARTS: Final = {
     "tune": (_tune, "similarity-tuning.txt"),
     "hashes": (_hashes, "similarity-hashes.txt"),
     "recall": (_recall, "similarity.txt"),
+    "overlays": (_overlays, "similarity-overlays.txt"),
     "speed": (_speed, "similarity-speed.txt"),
 }
 """Each with the file of results that it writes."""
@@ -121,6 +172,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=5000, help="photos read at the most")
     parser.add_argument("--queries", type=int, default=24, help="photos disguised in each half")
+    parser.add_argument("--overlaid", type=int, default=125, help="photos given each kind of overlay")
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=[10_000, 100_000], help="sizes of index searched"
     )
@@ -235,11 +287,7 @@ def _sheet_of_misses(
 
 def _look_alikes(copies: methods.Copies, collection: list[Photo], described: list[Any]) -> None:
     """Links among the collection itself, in which no photo is a copy of another (as far as is known)."""
-    links = {}
-    for place, description in enumerate(described):
-        for copy in copies.found(description).values():
-            if copy.photo != place:
-                links[min(place, copy.photo), max(place, copy.photo)] = copy
+    links = _links_among(copies, described)
     thousands = len(collection) / 1000
     print(
         f"\nlinks among {len(collection)} different photos: {len(links)}, "
@@ -258,8 +306,8 @@ def _look_alikes(copies: methods.Copies, collection: list[Photo], described: lis
 
 
 def _strangers(collection: list[Photo], options: argparse.Namespace) -> None:
-    """False links among pictures that share something."""
-    print("\nstrangers that share something")
+    """False links among shots of one scene."""
+    print("\nshots of one scene")
     mistakes = []
     for kind, make in strangers.KINDS.items():
         rng = np.random.default_rng([options.seed, *kind.encode()])

@@ -1,4 +1,4 @@
-"""Photos that have much in common and are no copies: what a method must not link.
+"""Shots of one scene, which are no copies of each other: what a method must not link.
 
 Each maker returns groups of pictures; no two of one group are copies of each other. Neighbouring frames
 of flights come with the photos themselves (a folder whose name begins with ``aerial``).
@@ -12,30 +12,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from similarity.disguises import Picture, fit, phone_screen, write
+from similarity.disguises import Picture
 
 Group = list[Picture]
-
-
-def watermarks(pictures: Sequence[Picture], rng: np.random.Generator) -> list[Group]:
-    """All photos of an agency: the same large letters and emblem over each."""
-    words = str(rng.choice(["STOCK PHOTO", "SAMPLE ONLY", "agency.example"]))
-    return [[_marked(fit(picture, 480), words) for picture in pictures]]
-
-
-def _marked(picture: Picture, words: str) -> Picture:
-    for baseline in (0.3, 0.6, 0.9):
-        picture = write(picture, words, 0.05, baseline, 0.09, (255, 255, 255))
-    centre = (round(picture.shape[1] * 0.85), round(picture.shape[0] * 0.15))
-    cv2.circle(picture, centre, 30, (255, 255, 255), 4, cv2.LINE_AA)
-    cv2.circle(picture, centre, 12, (30, 30, 200), -1, cv2.LINE_AA)
-    return picture
-
-
-def screens(pictures: Sequence[Picture], rng: np.random.Generator) -> list[Group]:
-    """Screenshots of one phone: different photos between the same bars."""
-    seed = int(rng.integers(0, 1 << 30))
-    return [[phone_screen(picture, np.random.default_rng(seed)) for picture in pictures]]
 
 
 def bursts(pictures: Sequence[Picture], rng: np.random.Generator) -> list[Group]:
@@ -79,8 +58,6 @@ def _frames(picture: Picture, rng: np.random.Generator) -> Group:
 
 
 KINDS: Final[dict[str, Callable[[Sequence[Picture], np.random.Generator], list[Group]]]] = {
-    "shared watermark": watermarks,
-    "shared screen": screens,
     "second shots": bursts,
     "overlapping frames": overlaps,
 }

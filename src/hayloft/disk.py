@@ -308,7 +308,7 @@ class SystemDisk:
     def rename(self, source: Path, target: Path) -> None:
         """Rename, then sync the directory: a name is durable only when its directory is."""
         source.rename(target)
-        _sync_directory(target.parent)
+        sync_path(target.parent)
 
     def remove(self, path: Path) -> None:
         """Unlink; not synced, because a name that comes back after a power cut is removed again."""
@@ -327,7 +327,7 @@ class SystemDisk:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in reversed(missing):
-            _sync_directory(folder.parent)
+            sync_path(folder.parent)
 
     def names(self, directory: Path) -> list[str]:
         """What the directory holds."""
@@ -343,8 +343,9 @@ class SystemDisk:
         return _BOOT_ID.read_bytes().strip()
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_path(path: Path) -> None:
+    """Have a file, or the names in a directory, on stable storage."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

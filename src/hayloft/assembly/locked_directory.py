@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hayloft
+from hayloft.disk import sync_path
 from hayloft.errors import AlreadyServed, Conflict, FormatTooNew
 
 FORMAT: Final = 1
@@ -150,11 +151,7 @@ def write_durably(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_path(path.parent)
 
 
 def _process_in(descriptor: int) -> int | None:

@@ -1,8 +1,8 @@
 """A data directory that holds any number of photos, written without HTTP because that would take minutes.
 
 Its photos are small squares, of which one batch shares the same bytes, with needles for the original and
-the renditions that the gallery shows, and a record each. Everything goes through the roles, as a gateway
-would do it; only similarity knows nothing of them, so serve it without.
+the renditions that the gallery shows, and a record with details each. Everything goes through the roles, as
+a gateway would do it; only similarity knows nothing of them, so serve it without.
 
     python -m hayloft.testing.large_library DATA PHOTOS
 """
@@ -27,13 +27,23 @@ from hayloft.types import (
     NeedleMetadata,
     NewNeedle,
     NewPhoto,
+    PhotoDetails,
+    RenditionSize,
     Sequence,
     new_cookie,
     photo_id,
 )
 
 BATCH_PHOTOS: Final = 500
-ALTERNATE_KEYS: Final = (AlternateKey.ORIG, AlternateKey.SMALL, AlternateKey.THUMB)
+RENDITIONS: Final = (AlternateKey.SMALL, AlternateKey.THUMB)
+SIDE_PIXELS: Final = 128
+DETAILS: Final = PhotoDetails(
+    width=SIDE_PIXELS,
+    height=SIDE_PIXELS,
+    renditions=tuple(
+        RenditionSize(alternate_key=key, width=SIDE_PIXELS, height=SIDE_PIXELS) for key in RENDITIONS
+    ),
+)
 MEDIA_TYPE: Final = "image/webp"
 FIRST_CREATED_AT_MS: Final = 1_700_000_000_000
 
@@ -62,11 +72,12 @@ async def _store(roles: embedded.Roles, start: int, count: int) -> None:
         )
         for number in range(count)
     ]
-    renditions = [replace(needle, alternate_key=key) for needle in needles for key in ALTERNATE_KEYS]
-    await asyncio.gather(*(store.append(lease.volume, needle) for needle in renditions))
+    renditions = [replace(needle, alternate_key=key) for needle in needles for key in RENDITIONS]
+    await asyncio.gather(*(store.append(lease.volume, needle) for needle in needles + renditions))
     await asyncio.gather(
         *(roles.directory.commit(_record(needle, start + at)) for at, needle in enumerate(needles))
     )
+    await asyncio.gather(*(roles.directory.set_details(needle.photo, DETAILS) for needle in needles))
 
 
 def _record(needle: NewNeedle, number: int) -> NewPhoto:
@@ -86,7 +97,7 @@ def _record(needle: NewNeedle, number: int) -> NewPhoto:
 def _square(seed: int) -> bytes:
     rough = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(rough).resize((128, 128)).save(buffer, "WEBP", quality=70)
+    Image.fromarray(rough).resize((SIDE_PIXELS, SIDE_PIXELS)).save(buffer, "WEBP", quality=70)
     return buffer.getvalue()
 
 

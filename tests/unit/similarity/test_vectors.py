@@ -141,7 +141,7 @@ def test_a_base_that_does_not_fit_leaves_the_older_one_and_no_rubbish(
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(base, "sync", full)
+    monkeypatch.setattr(base, "sync_path", full)
     with pytest.raises(OSError, match="No space"):
         index.save()
     assert sorted(tmp_path.iterdir()) == before

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cmp_to_key
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from hayloft.similarity.copies.geometry import Alignment, Guise
 from hayloft.similarity.copies.quality import Grey, Weakness
 from hayloft.similarity.copies.voting import VotingIndex
 
-METHOD: Final = "sift-geometry/2"
+METHOD: Final = "sift-geometry/3"
 """Name and version of the method, for links."""
 
 Load = Callable[[Collection[int]], Mapping[int, bytes]]
@@ -206,19 +207,30 @@ class Copies:
 
 
 def _without_other_shots(found: list[Copy], others: Mapping[int, Description]) -> list[Copy]:
-    """Of photos found in the same part of the query, those that are the surest one's exposure.
+    """Of photos found in the same part of the query, those that are the surest one's exposure; best first.
 
     A disguise hides what tells two shots of a scene apart; the photos themselves, undisguised, show it.
-    What is proved to be another shot than a surer match cannot be the query's original. Surer is the one
-    that more points agree with: scores of two shots hardly differ in a small or blurred picture.
+    What is proved to be another shot than a surer match cannot be the query's original.
     """
     kept: list[Copy] = []
-    for copy in sorted(found, key=lambda copy: -copy.alignment.agreeing):
-        rival = next((better for better in kept if _in_same_part(better, copy)), None)
+    for copy in sorted(found, key=cmp_to_key(_less_sure)):
+        rival = next((surer for surer in kept if _in_same_part(surer, copy)), None)
         if rival is None or not _other_shots(rival, copy, others):
             kept.append(copy)
     photos = {copy.photo for copy in kept}
     return [copy for copy in found if copy.photo in photos]
+
+
+def _less_sure(a: Copy, b: Copy) -> int:
+    """1 if ``b`` is surer than ``a``: more points agree with it, by more than chance, or else it scores more.
+
+    Where little can be seen, the scores of two shots hardly differ, and where few points are found, their
+    number does not.
+    """
+    more = b.alignment.agreeing - a.alignment.agreeing
+    by_chance = (b.alignment.agreeing + a.alignment.agreeing) ** 0.5
+    surer = more if abs(more) > by_chance else b.score - a.score
+    return (surer > 0) - (surer < 0)
 
 
 def _in_same_part(a: Copy, b: Copy) -> bool:

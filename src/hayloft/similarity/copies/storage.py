@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hayloft.disk import sync_path
 from hayloft.similarity.copies.segment import Segment
 
 FORMAT: Final = 1
@@ -125,11 +126,7 @@ def _replace(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_path(path.parent)
 
 
 def _delete_leftovers(directory: Path, named: Sequence[str]) -> None:

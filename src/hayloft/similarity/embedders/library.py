@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hayloft.disk import sync_path
 from hayloft.errors import Conflict, InvalidRequest, ModelNotFound
 
 BUILTIN: Final = "builtin"
@@ -91,10 +92,10 @@ class ModelLibrary:
             if not (draft / f"{name}.onnx").is_file():
                 raise InvalidRequest(f"The model has no file {name}.onnx.")
             for path in draft.iterdir():
-                _sync(path)
-            _sync(draft)
+                sync_path(path)
+            sync_path(draft)
             draft.rename(self.folder / name)
-        _sync(self.folder)
+        sync_path(self.folder)
         return self._model(name)
 
     def remove(self, name: str) -> None:
@@ -129,9 +130,9 @@ class ModelLibrary:
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = self.folder / f"{_DRAFT}{_IN_USE}.{os.getpid()}"
         fresh.write_text(name + "\n")
-        _sync(fresh)
+        sync_path(fresh)
         fresh.replace(self.folder / _IN_USE)
-        _sync(self.folder)
+        sync_path(self.folder)
 
     @contextmanager
     def _draft(self, name: str) -> Iterator[Path]:
@@ -158,11 +159,3 @@ class ModelLibrary:
         path = self._file(name)
         size = sum(entry.stat().st_size for entry in path.parent.iterdir() if entry.is_file())
         return Model(name=name, path=path, size_bytes=size)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

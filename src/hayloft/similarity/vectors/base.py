@@ -10,7 +10,6 @@ It knows nothing of what has been removed since: its owner does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,16 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
+from hayloft.disk import sync_path
 from hayloft.similarity.vectors import graph
 from hayloft.similarity.vectors.sketch import Sketcher, insertion_order
 from hayloft.types import PhotoId
 
 EXPANSION_ADD: Final = 256
-"""Twice as thorough as live: a million takes twice as long to build, and two thirds of the queries that go
-astray (they come to another part of the graph, and find nothing) no longer do."""
+"""Twice as thorough as live, which takes twice as long: among a million, fewer queries come to another part
+of the graph and find nothing there."""
 EXPANSION_SEARCH: Final = 72
-"""Among a million, 64 find 0.967 of the ten nearest and 80 find 0.977, in 12 % more time."""
+"""Among a million, what finds 0.97 of the ten nearest; ``make bench-vectors`` prints what others do."""
 CANDIDATES: Final = 2
 CANDIDATES_MORE: Final = 20
 """For ``k`` photos, ``CANDIDATES`` times ``k`` and so many more are looked at: among a million, hardly one
@@ -142,7 +142,7 @@ def write(
     growing.save(folder / GRAPH)
     np.savez(folder / "sketch.npz", matrix=sketcher.matrix, fitted_among=fitted_among)
     for path in (*folder.iterdir(), folder, folder.parent):
-        sync(path)
+        sync_path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,3 @@ def _save(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) ->
                 described = {"descr": block.dtype.str, "fortran_order": False, "shape": shape}
                 write_array_header_1_0(file, described)
             file.write(np.ascontiguousarray(block).data)
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,8 +2,8 @@
 
 Among a million photos a search waits for memory: each comparison fetches a vector from somewhere else, 24
 lines of a processor's cache for 768 numbers in half precision. A sketch is the vector turned onto the
-directions in which these vectors differ most (principal components: Jégou et al., "Negative evidences and
-co-occurences in image retrieval", ECCV 2012, section 3.1, keep as many), eight bits for each: 4 lines.
+directions in which these vectors differ most (principal components, as Jégou and Chum do it, ECCV 2012),
+eight bits for each: 4 lines.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from copy_samples import photo
+from copy_samples import crop, photo
 from hayloft.similarity.copies import overlay, parallax, pipeline, quality, thresholds
 
 NAMES = ("astronaut", "chelsea", "coffee", "china.jpg")
@@ -93,5 +93,21 @@ def test_of_two_shots_only_the_one_that_was_disguised_is_found():
         copies.add(place, data)
     for place, grey in enumerate((first, second)):
         asked = pipeline.describe(recoded(quality.shrink(grey, 110), 40))
+        found = copies.find(asked, lambda ids: {i: pipeline.stored(stored[i]) for i in ids})
+        assert [copy.photo for copy in found] == [place]
+
+
+@pytest.mark.parametrize("name", ["coffee", "china.jpg"])
+def test_two_shots_are_told_apart_although_each_goes_on_beyond_the_other(name):
+    """What is asked for shows only what both show, too small to tell: the shots themselves do."""
+    whole = photo(name)
+    shots = crop(whole, 0, 0, 0.85, 1), crop(again(whole, depth_share=0.01), 0.15, 0, 1, 1)
+    stored = {place: pipeline.describe(grey) for place, grey in enumerate(shots)}
+    copies = pipeline.Copies()
+    for place, data in stored.items():
+        copies.add(place, data)
+    for place, grey in enumerate(shots):
+        asked = pipeline.describe(recoded(quality.shrink(crop(grey, 0.2, 0, 0.8, 1), 110), 40))
+        assert pipeline.compare(asked, pipeline.stored(stored[1 - place])) is not None
         found = copies.find(asked, lambda ids: {i: pipeline.stored(stored[i]) for i in ids})
         assert [copy.photo for copy in found] == [place]
