@@ -9,9 +9,9 @@ not in the index. Without clusters (plain Gaussian vectors) every index looks fa
 ``--database-url`` measures pgvector beside it, in an empty PostgreSQL database.
 
 Recall is that of the ten nearest against an exact search. Rates are on one thread, one query at a time, in
-processor time, which other programs on the machine disturb least. Building a million takes a quarter of an hour:
-``--keep FOLDER`` leaves what was built there, as the service would have it on its disk, and a later run
-with the same options measures it without building. ``--photos`` and ``--model`` measure something else:
+processor time, which other programs on the machine disturb least. Building a million takes a quarter of an
+hour: ``--keep FOLDER`` leaves what was built there, as the service would have it on its disk, and a later
+run with the same options measures it without building. ``--photos`` and ``--model`` measure something else:
 how many of the ten nearest are of the photo's own category (folder), for the built-in embedder and for
 every model given, and how many of the pairs above a few cosines: what ``thresholds`` were chosen by.
 """

@@ -222,7 +222,7 @@ def _without_other_shots(found: list[Copy], others: Mapping[int, Description]) -
 
 
 def _less_sure(a: Copy, b: Copy) -> int:
-    """1 if ``b`` is surer than ``a``: more points agree with it, by more than chance, or else it scores more.
+    """1 if ``b`` is surer than ``a``: more points agree with it, by more than chance, or its score is more.
 
     Where little can be seen, the scores of two shots hardly differ, and where few points are found, their
     number does not.
