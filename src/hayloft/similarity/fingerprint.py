@@ -8,7 +8,6 @@ one for each quarter turn and mirror image, come from one transform.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,13 +42,6 @@ ORIENTATIONS: Final = (
     "transverse",
 )
 """What ``pdqhash.compute_dihedral`` returns, in Pillow's words (rotations are counter-clockwise)."""
-
-INVERSE: Final[Mapping[str, str]] = {
-    **{name: name for name in ORIENTATIONS},
-    "rotate_90": "rotate_270",
-    "rotate_270": "rotate_90",
-}
-"""The orientation that undoes each orientation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
