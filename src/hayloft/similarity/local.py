@@ -9,6 +9,7 @@ that its event, delivered again, repeats.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -315,6 +316,12 @@ class LocalSimilarity:
         await self._recorder.close()
         await self._repertoire.close()
         await self._database.close()
+
+    async def caught_up(self) -> None:
+        """Wait for what runs in the background."""
+        if self._background is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._background
 
     def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         async def logged() -> None:
