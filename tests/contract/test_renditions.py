@@ -15,7 +15,7 @@ import rendition_samples as samples
 from hayloft import errors
 from hayloft.renditions.client import RenditionsClient
 from hayloft.renditions.local import LocalRenditions
-from hayloft.renditions.server import application
+from hayloft.renditions.server import renditions_application
 from hayloft.roles import Renditions
 from hayloft.testing.memory import MemoryDirectory, MemoryStore
 from hayloft.types import (
@@ -77,7 +77,7 @@ async def renditions(
             yield local
             return
         socket = tmp_path / "renditions.sock"
-        await stack.enter_async_context(AppServer(application(local), uds=socket))
+        await stack.enter_async_context(AppServer(renditions_application(local), uds=socket))
         client = RenditionsClient(uds=socket)
         stack.push_async_callback(client.close)
         yield client
@@ -135,7 +135,7 @@ async def test_a_service_that_is_just_starting_is_waited_for(library: Library, t
     asked = asyncio.create_task(client.make(photo))
     await asyncio.sleep(0.2)
     local = LocalRenditions(directory=library.directory, stores={STORE: library.store}, reader=library)
-    async with AppServer(application(local), uds=socket):
+    async with AppServer(renditions_application(local), uds=socket):
         assert (await asked).width == 600
     await client.close()
     await local.close()

@@ -23,7 +23,7 @@ from hayloft.roles import Similarity
 from hayloft.similarity.client import SimilarityClient
 from hayloft.similarity.embedders.builtin import BuiltinEmbedder
 from hayloft.similarity.local import LocalSimilarity
-from hayloft.similarity.server import application
+from hayloft.similarity.server import similarity_application
 from hayloft.testing.memory import MemorySimilarity
 from hayloft.types import PhotoId, Relation, Verdict
 from hayloft.wire.serving import AppServer
@@ -88,7 +88,7 @@ async def similarity(kind: str, local: LocalSimilarity, tmp_path: Path) -> Async
         yield local
         return
     uds = tmp_path / "s.sock" if kind == "unix" else None
-    async with AppServer(application(local), uds=uds) as server:
+    async with AppServer(similarity_application(local), uds=uds) as server:
         client = SimilarityClient(server.url, uds=uds)
         yield client
         await client.close()
@@ -221,7 +221,7 @@ async def ask(server: AppServer, path: str, **options: Any) -> tuple[int, Any]:
 
 
 async def test_the_wire_contract(local: LocalSimilarity) -> None:
-    async with AppServer(application(local)) as server:
+    async with AppServer(similarity_application(local)) as server:
         status, body = await ask(server, f"/similar/{ASTRONAUT}?k=5")
         assert status == 200
         assert body["photo_id"] == ASTRONAUT

@@ -28,18 +28,18 @@ from hayloft.directory import log
 from hayloft.errors import HayloftError
 from hayloft.events.consumer import EventConsumer, Handler
 from hayloft.events.local import LogEventSource
-from hayloft.renditions import server as renditions_server
 from hayloft.renditions.ingest import CONSUMER as RENDITIONS_CONSUMER
 from hayloft.renditions.ingest import RenditionsConsumer
 from hayloft.renditions.local import LocalRenditions
+from hayloft.renditions.server import renditions_application
 from hayloft.roles import EventSource
-from hayloft.similarity import server
 from hayloft.similarity.embedders.choice import follow
 from hayloft.similarity.embedders.embedder import open_embedder
 from hayloft.similarity.embedders.library import ModelLibrary
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
 from hayloft.similarity.progress import LogState
+from hayloft.similarity.server import similarity_application
 from hayloft.types import Event, EventKind, volume_of
 from hayloft.wire.serving import AppServer
 
@@ -98,7 +98,7 @@ async def _similarity(orders: Orders, opened: Roles) -> AsyncIterator[None]:
         handler = Ingest(similarity).handle
         socket = orders.data.similarity_socket
         async with (
-            AppServer(server.application(similarity), uds=socket),
+            AppServer(similarity_application(similarity), uds=socket),
             _consumer(opened, SIMILARITY_CONSUMER, handler, loops=lanes(processes)),
             AsyncExitStack() as stack,
         ):
@@ -132,7 +132,7 @@ async def _renditions(orders: Orders, opened: Roles) -> AsyncIterator[None]:
     )
     try:
         handler = RenditionsConsumer(renditions).handle
-        served = AppServer(renditions_server.application(renditions), uds=orders.data.renditions_socket)
+        served = AppServer(renditions_application(renditions), uds=orders.data.renditions_socket)
         async with served, _consumer(opened, RENDITIONS_CONSUMER, handler, loops=lanes(settings.processes)):
             yield
     finally:

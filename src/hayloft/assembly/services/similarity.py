@@ -27,17 +27,17 @@ from hayloft.events.rabbitmq.broker import DEAD_SUFFIX, SIMILARITY_QUEUE
 from hayloft.events.rabbitmq.depth import QueueDepths
 from hayloft.events.rabbitmq.relay import CONSUMER as RELAY
 from hayloft.events.rabbitmq.source import RabbitEventSource
-from hayloft.renditions import server as renditions_server
 from hayloft.renditions.ingest import RenditionsConsumer
 from hayloft.renditions.local import LocalRenditions
+from hayloft.renditions.server import renditions_application
 from hayloft.roles import Directory
-from hayloft.similarity import server as similarity_server
 from hayloft.similarity.embedders.choice import follow
 from hayloft.similarity.embedders.embedder import open_embedder
 from hayloft.similarity.embedders.library import ModelLibrary
 from hayloft.similarity.ingest import Ingest, SharedSource, lanes
 from hayloft.similarity.local import LocalSimilarity
 from hayloft.similarity.progress import LogState
+from hayloft.similarity.server import similarity_application
 from hayloft.wire.asgi import App, Receive, Scope, Send
 
 PERSISTENCE: Final = Persistence(attempts_unavailable=5000)
@@ -72,7 +72,7 @@ async def _similarity(settings: SimilarityRoleSettings, stopping: asyncio.Event)
         stack.push_async_callback(similarity.close)
         await stack.enter_async_context(_linking(settings, library, directory, similarity))
         renditions = await stack.enter_async_context(_renditions(settings, directory, fleet))
-        app = _both(similarity_server.application(similarity), renditions_server.application(renditions))
+        app = _both(similarity_application(similarity), renditions_application(renditions))
         await stack.enter_async_context(serve(app, settings, role="similarity", ready=similarity.status))
         await stopping.wait()
 
