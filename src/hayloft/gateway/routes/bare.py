@@ -9,13 +9,12 @@ from fastapi import APIRouter, Header, Query, Response
 from hayloft.errors import PhotoNotFound
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import PathId
+from hayloft.gateway.routes.responses import IMAGE, Responses
 from hayloft.gateway.schema import Error, UploadedPhoto, UploadedPhotos
 
-_IMAGE: Final[dict[str, Any]] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
-
-_READ: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The photo.", "content": _IMAGE},
-    206: {"description": "The range asked for.", "content": _IMAGE},
+_READ: Final[Responses] = {
+    200: {"description": "The photo.", "content": IMAGE},
+    206: {"description": "The range asked for.", "content": IMAGE},
     304: {"description": "The client has it already (`If-None-Match`)."},
     404: {"model": Error, "description": "There is no such photo, or the cookie is wrong."},
     410: {"model": Error, "description": "It was deleted."},
@@ -40,7 +39,7 @@ _UPLOAD_BODY: Final = {
         },
     }
 }
-_UPLOAD: Final[dict[int | str, dict[str, Any]]] = {
+_UPLOAD: Final[Responses] = {
     201: {"model": UploadedPhoto | UploadedPhotos, "description": "Kept, on stable storage."},
     207: {"model": UploadedPhotos, "description": "Some of several files were not kept."},
     400: {"model": Error, "description": "No bytes, or a malformed request."},

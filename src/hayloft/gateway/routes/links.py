@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from hayloft import errors
 from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import Cursor, Limit, PathId, photo_of
+from hayloft.gateway.routes.responses import NO_PHOTO
 from hayloft.gateway.routes.similar import similarity_of
 from hayloft.gateway.schema import (
-    Error,
     GroupInfo,
     GroupList,
     LinkInfo,
@@ -25,16 +23,12 @@ from hayloft.gateway.schema import (
 )
 from hayloft.types import PhotoGroup, Relation
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": Error, "description": "There is no such photo."}
-}
-
 
 def router(gateway: Gateway) -> APIRouter:
     """Routes over links."""
     routes = APIRouter(tags=["links"])
 
-    @routes.get("/photo/{photo_id}/links", responses=_NOT_FOUND)
+    @routes.get("/photo/{photo_id}/links", responses=NO_PHOTO)
     async def photo_links(photo_id: PathId) -> PhotoLinks:
         """All links of one photo, best first."""
         photo = photo_of(photo_id)
@@ -68,7 +62,7 @@ def router(gateway: Gateway) -> APIRouter:
             total=page.total,
         )
 
-    @routes.get("/photo/{photo_id}/group", responses=_NOT_FOUND)
+    @routes.get("/photo/{photo_id}/group", responses=NO_PHOTO)
     async def group(photo_id: PathId) -> GroupInfo:
         """The photos that are the same as this one; one that is like no other is a group of its own."""
         return _group(await similarity_of(gateway).group_of(photo_of(photo_id)))
@@ -82,7 +76,7 @@ def router(gateway: Gateway) -> APIRouter:
             next_cursor=page.next_cursor,
         )
 
-    @routes.put("/links/{a}/{b}/verdict", responses=_NOT_FOUND)
+    @routes.put("/links/{a}/{b}/verdict", responses=NO_PHOTO)
     async def verdict(a: PathId, b: PathId, question: VerdictQuestion) -> LinkInfo | None:
         """A person's word on two photos; it wins over every computation. Null takes it back."""
         first, second = sorted((photo_of(a), photo_of(b)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 
@@ -12,6 +12,7 @@ from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.moments import moment_ms
 from hayloft.gateway.routes.parameters import Cursor, Limit, Moment, PathId, photo_of
+from hayloft.gateway.routes.responses import NO_PHOTO, Responses
 from hayloft.gateway.schema import (
     DeletedPhoto,
     Details,
@@ -23,28 +24,23 @@ from hayloft.gateway.schema import (
 )
 from hayloft.types import PhotoDetails, PhotoId, PhotoQuery, PhotoRecord, PhotoStatus
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": Error, "description": "There is no such photo."}
-}
-_INVALID: dict[int | str, dict[str, Any]] = {
-    400: {"model": Error, "description": "A parameter makes no sense."}
-}
+_INVALID: Final[Responses] = {400: {"model": Error, "description": "A parameter makes no sense."}}
 
-_DIGEST_CHARACTERS = 64
+_DIGEST_CHARACTERS: Final = 64
 
 
 def router(gateway: Gateway) -> APIRouter:
     """Routes over photos' records."""
     routes = APIRouter(tags=["photos"])
 
-    @routes.get("/photo/{photo_id}/info", responses=_NOT_FOUND)
+    @routes.get("/photo/{photo_id}/info", responses=NO_PHOTO)
     async def info(photo_id: PathId, request: Request) -> PhotoInfo:
         """What is known of a photo, a deleted one included."""
         record = await gateway.directory.photo(photo_of(photo_id))
         told = await gateway.directory.details([record.photo])
         return _info(gateway, record, _base(gateway, request), told)
 
-    @routes.delete("/photo/{photo_id}", responses=_NOT_FOUND)
+    @routes.delete("/photo/{photo_id}", responses=NO_PHOTO)
     async def delete(photo_id: PathId) -> DeletedPhoto:
         """Delete a photo for good. Again is no error."""
         done = await gateway.deletions.delete(photo_of(photo_id))
@@ -78,15 +74,7 @@ def router(gateway: Gateway) -> APIRouter:
             cursor=cursor,
             limit=limit,
         )
-        page = await gateway.directory.photos(query)
-        base = _base(gateway, request)
-        wanted = [record.photo for record in page.photos] if details else []
-        told = await gateway.directory.details(wanted) if wanted else {}
-        return PhotoList(
-            photos=[_info(gateway, record, base, told) for record in page.photos],
-            next_cursor=page.next_cursor,
-            total=page.total,
-        )
+        return await _listed(gateway, query, _base(gateway, request), details=details)
 
     @routes.post("/photos/known", responses=_INVALID)
     async def known(question: KnownQuestion) -> KnownAnswer:
@@ -96,6 +84,17 @@ def router(gateway: Gateway) -> APIRouter:
         return KnownAnswer(known={digest.hex(): photo for digest, photo in found.items()})
 
     return routes
+
+
+async def _listed(gateway: Gateway, query: PhotoQuery, base: str, *, details: bool) -> PhotoList:
+    page = await gateway.directory.photos(query)
+    wanted = [record.photo for record in page.photos] if details else []
+    told = await gateway.directory.details(wanted) if wanted else {}
+    return PhotoList(
+        photos=[_info(gateway, record, base, told) for record in page.photos],
+        next_cursor=page.next_cursor,
+        total=page.total,
+    )
 
 
 def _info(

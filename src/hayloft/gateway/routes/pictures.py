@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from hayloft.errors import PhotoNotFound
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import PathId
+from hayloft.gateway.routes.responses import IMAGE, Responses
 from hayloft.gateway.schema import Error
 
-_IMAGE: Final[dict[str, Any]] = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
-_COMMON: Final[dict[int | str, dict[str, Any]]] = {
+_COMMON: Final[Responses] = {
     304: {"description": "The client has it already (`If-None-Match`)."},
     404: {"model": Error, "description": "There is no such photo, or the cookie is wrong."},
     410: {"model": Error, "description": "The photo was deleted."},
@@ -20,14 +20,14 @@ _COMMON: Final[dict[int | str, dict[str, Any]]] = {
     415: {"model": Error, "description": "The photo cannot be decoded."},
     503: {"model": Error, "description": "Too much is being made; see `Retry-After`."},
 }
-_PICTURE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The picture.", "content": _IMAGE},
-    206: {"description": "The range asked for.", "content": _IMAGE},
+_PICTURE: Final[Responses] = {
+    200: {"description": "The picture.", "content": IMAGE},
+    206: {"description": "The range asked for.", "content": IMAGE},
     400: {"model": Error, "description": "What is asked for makes no sense, or is beyond the bounds."},
     416: {"model": Error, "description": "The range is malformed or lies outside."},
     **_COMMON,
 }
-_INFORMATION: Final[dict[int | str, dict[str, Any]]] = {
+_INFORMATION: Final[Responses] = {
     200: {"description": "The information document.", "content": {"application/ld+json": {}}},
     **_COMMON,
 }

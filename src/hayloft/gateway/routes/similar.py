@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 from fastapi import APIRouter, Request
 
@@ -11,6 +11,7 @@ from hayloft.gateway import presenting, sniff
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.receiving import Body, form_of
 from hayloft.gateway.routes.parameters import Neighbours, PathId, ScoreMin, Words, photo_of
+from hayloft.gateway.routes.responses import IMAGE, Responses
 from hayloft.gateway.schema import (
     Error,
     FoundPhotos,
@@ -22,25 +23,18 @@ from hayloft.gateway.schema import (
 from hayloft.roles import Similarity
 from hayloft.types import Neighbour, Relation
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+_NOT_SEEN: Final[Responses] = {
     404: {"model": Error, "description": "There is no such photo, or it has not been looked at yet."}
 }
-_NO_WORDS: dict[int | str, dict[str, Any]] = {
-    501: {"model": Error, "description": "The model in use knows no words."}
-}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
+_NO_WORDS: Final[Responses] = {501: {"model": Error, "description": "The model in use knows no words."}}
+_BODY: Final = {"requestBody": {"required": True, "content": IMAGE}}
 
 
 def router(gateway: Gateway) -> APIRouter:
     """Routes over neighbours."""
     routes = APIRouter(tags=["links"])
 
-    @routes.get("/similar/{photo_id}", responses=_NOT_FOUND)
+    @routes.get("/similar/{photo_id}", responses=_NOT_SEEN)
     async def similar(
         photo_id: PathId,
         k: Neighbours = 5,
