@@ -72,24 +72,7 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.get("/belongings/{photo_id}")
     async def belongings(photo_id: PathId) -> Json:
         """What a photo belongs with: its links, then neighbours that are not linked to it."""
-        photo = photo_of(photo_id)
-        similarity = similarity_of(gateway)
-        links = [presenting.photo_link(link, photo) for link in await similarity.links(photo)]
-        linked = {link["photo_id"] for link in links}
-        compared = True
-        try:
-            near = await similarity.similar(photo, k=NEIGHBOURS)
-        except PhotoNotFound:  # not ingested yet, or never to be
-            near, compared = (), bool(links)
-        alike = [presenting.neighbour(one) for one in near if one.photo not in linked]
-        found = [*links, *alike]
-        shown = await _tiles(gateway, [PhotoId(one["photo_id"]) for one in found])
-        return {
-            "compared": compared,
-            "found": [
-                {"link": one, "other": shown[one["photo_id"]]} for one in found if one["photo_id"] in shown
-            ],
-        }
+        return await _belongings(gateway, photo_of(photo_id))
 
     @routes.get("/ingest")
     async def ingest() -> Json:
@@ -129,6 +112,26 @@ async def _beside(gateway: Gateway, record: PhotoRecord, *, newest_first: bool) 
         ):
             return other.photo
     return None
+
+
+async def _belongings(gateway: Gateway, photo: PhotoId) -> Json:
+    similarity = similarity_of(gateway)
+    links = [presenting.photo_link(link, photo) for link in await similarity.links(photo)]
+    linked = {link["photo_id"] for link in links}
+    compared = True
+    try:
+        near = await similarity.similar(photo, k=NEIGHBOURS)
+    except PhotoNotFound:  # not ingested yet, or never to be
+        near, compared = (), bool(links)
+    alike = [presenting.neighbour(one) for one in near if one.photo not in linked]
+    found = [*links, *alike]
+    shown = await _tiles(gateway, [PhotoId(one["photo_id"]) for one in found])
+    return {
+        "compared": compared,
+        "found": [
+            {"link": one, "other": shown[one["photo_id"]]} for one in found if one["photo_id"] in shown
+        ],
+    }
 
 
 async def _group(gateway: Gateway, group: PhotoGroup) -> Json:
