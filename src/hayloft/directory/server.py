@@ -67,6 +67,7 @@ def directory_application(
     app = application(title="Hayloft directory", version=version, lifespan=lifespan)
     _add_health(app, directory, version, mode)
     _add_contract(app, directory)
+    _add_uploads(app, directory)
     _add_photos(app, directory)
     _add_volumes(app, directory)
     _add_replicas(app, directory)
@@ -123,6 +124,38 @@ def _add_contract(app: FastAPI, directory: Directory) -> None:
         return wire.record_to_json(await directory.photo(PhotoId(photo_id)))
 
 
+def _add_uploads(app: FastAPI, directory: Directory) -> None:
+    @app.post("/lease")
+    async def lease(body: LeaseBody) -> Any:
+        """A block of ids in a writable volume."""
+        return wire.LEASE.dump_python(
+            await directory.lease(
+                holder=body.holder, count=body.count, avoid=[StoreId(name) for name in body.avoid]
+            ),
+            mode="json",
+        )
+
+    @app.post("/commit")
+    async def commit(body: CommitBody) -> dict[str, Any]:
+        """Commit photos; each has its own answer."""
+        news = [photo.value() for photo in body.photos]
+        answers = await asyncio.gather(*map(directory.commit, news), return_exceptions=True)
+        return {"results": [_outcome(answer) for answer in answers]}
+
+
+def _outcome(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, NotPrimary):
+        # All of them go to the primary: those that were recorded before this one lost its term are there.
+        raise answer
+    if isinstance(answer, HayloftError):
+        return wire.error_to_json(answer, request_id_variable.get())
+    if isinstance(answer, Exception):
+        return wire.error_to_json(InternalError(), request_id_variable.get())
+    if isinstance(answer, BaseException):
+        raise answer
+    return wire.committed_to_json(answer)
+
+
 def _add_photos(app: FastAPI, directory: Directory) -> None:
     @app.get("/photos")
     async def photos(
@@ -155,23 +188,6 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
             "next_cursor": page.next_cursor,
         }
 
-    @app.post("/lease")
-    async def lease(body: LeaseBody) -> Any:
-        """A block of ids in a writable volume."""
-        return wire.LEASE.dump_python(
-            await directory.lease(
-                holder=body.holder, count=body.count, avoid=[StoreId(name) for name in body.avoid]
-            ),
-            mode="json",
-        )
-
-    @app.post("/commit")
-    async def commit(body: CommitBody) -> dict[str, Any]:
-        """Commit photos; each has its own answer."""
-        news = [photo.value() for photo in body.photos]
-        answers = await asyncio.gather(*map(directory.commit, news), return_exceptions=True)
-        return {"results": [_outcome(answer) for answer in answers]}
-
     @app.post("/known")
     async def known(body: KnownBody) -> dict[str, Any]:
         """The oldest active photo for each digest that is here."""
@@ -194,19 +210,6 @@ def _add_photos(app: FastAPI, directory: Directory) -> None:
     async def statistics() -> Any:
         """Totals."""
         return wire.STATISTICS.dump_python(await directory.statistics(), mode="json")
-
-
-def _outcome(answer: Any) -> dict[str, Any]:
-    if isinstance(answer, NotPrimary):
-        # All of them go to the primary: those that were recorded before this one lost its term are there.
-        raise answer
-    if isinstance(answer, HayloftError):
-        return wire.error_to_json(answer, request_id_variable.get())
-    if isinstance(answer, Exception):
-        return wire.error_to_json(InternalError(), request_id_variable.get())
-    if isinstance(answer, BaseException):
-        raise answer
-    return wire.committed_to_json(answer)
 
 
 def _add_volumes(app: FastAPI, directory: Directory) -> None:
