@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hayloft.cli.commands import add
 from hayloft.cli.connection import connect
 from hayloft.cli.evidence import why_text
-from hayloft.cli.options import URL, ApiKey, Json, OnlyRelation, Url
+from hayloft.cli.options import ROWS, URL, ApiKey, Everything, Json, Limit, OnlyRelation, Url, rows_max
 from hayloft.cli.output import console, count_text, print_json, safe, say, table
 from hayloft.cli.review import go_through
 from hayloft.types import Link, Neighbour, Relation
 
 if TYPE_CHECKING:
     from hayloft.client import Client
-
-LIMIT: Final = 50
 
 
 def register(app: typer.Typer) -> None:
@@ -64,17 +62,8 @@ def links(
         str | None, typer.Argument(metavar="[ID|URL]", help="Only this photo's links.", show_default=False)
     ] = None,
     relation: OnlyRelation = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            "-n",
-            min=1,
-            help=f"At most so many; {LIMIT} in a table, all as JSON.",
-            show_default=False,
-        ),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="No limit.")] = False,
+    limit: Limit = None,
+    everything: Everything = False,
     review: Annotated[
         bool, typer.Option("--review", help="Go through the links and decide about each.")
     ] = False,
@@ -88,9 +77,9 @@ def links(
             go_through(client, _all_of(client, photo, relation))
             return
         found = iter(_all_of(client, photo, relation))
-        rows = None if everything or (as_json and limit is None) else limit or LIMIT
+        rows = rows_max(limit, everything=everything, as_json=as_json)
         shown = 0
-        while page := list(islice(found, LIMIT if rows is None else min(LIMIT, rows - shown))):
+        while page := list(islice(found, ROWS if rows is None else min(ROWS, rows - shown))):
             shown += len(page)
             if as_json:
                 for link in page:

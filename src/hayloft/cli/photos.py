@@ -13,7 +13,7 @@ import typer
 from hayloft.cli.commands import add
 from hayloft.cli.connection import connect, connect_to
 from hayloft.cli.failure import Complaint, ExitCode, exit_code_of
-from hayloft.cli.options import URL, ApiKey, Json, PhotoName, Url
+from hayloft.cli.options import URL, ApiKey, Everything, Json, Limit, PhotoName, Url, rows_max
 from hayloft.cli.output import (
     bytes_text,
     complain,
@@ -33,13 +33,9 @@ from hayloft.types import PhotoDetails, PhotoStatus
 if TYPE_CHECKING:
     from hayloft.client import Client, Page, Photo
 
-LIMIT: Final = 50
-"""Rows of a table when nobody says how many; JSON has no such default."""
-
 PAGE: Final = 500
 
 _TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
-
 
 Size = Literal["orig", "large", "medium", "small", "thumb"]
 
@@ -55,17 +51,8 @@ def register(app: typer.Typer) -> None:
 def ls(
     url: Url = URL,
     api_key: ApiKey = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            "-n",
-            min=1,
-            help=f"At most so many; {LIMIT} in a table, all as JSON.",
-            show_default=False,
-        ),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="No limit.")] = False,
+    limit: Limit = None,
+    everything: Everything = False,
     oldest: Annotated[bool, typer.Option("--oldest", help="Oldest first, not newest.")] = False,
     status: Annotated[
         PhotoStatus | None, typer.Option(help="Only photos in this state; see also --any.")
@@ -97,7 +84,7 @@ def ls(
     as_json: Json = False,
 ) -> None:
     """List photos, newest first."""
-    rows = None if everything or (as_json and limit is None) else limit or LIMIT
+    rows = rows_max(limit, everything=everything, as_json=as_json)
     with connect(url, api_key) as client:
         pages = _pages(
             client,
