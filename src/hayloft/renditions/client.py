@@ -12,6 +12,7 @@ import aiohttp
 from hayloft import limits
 from hayloft.clock import Clock, SystemClock
 from hayloft.errors import RoleUnavailable
+from hayloft.renditions.server import CANONICAL
 from hayloft.types import AlternateKey, MadePicture, PhotoDetails, PhotoId
 from hayloft.wire.breaker import Breaker
 from hayloft.wire.details import details_from_json
@@ -24,8 +25,6 @@ START_SECONDS_MAX: Final = 15.0
 """How long a service that does not listen is given to come up: it may just be starting, perhaps again."""
 
 _PAUSE_SECONDS: Final = 0.1
-
-_CANONICAL: Final = "x-canonical"
 
 
 class RenditionsClient:
@@ -96,5 +95,5 @@ def _picture(answer: Answer) -> MadePicture:
     return MadePicture(
         data=answer.body,
         media_type=answer.headers["content-type"],
-        canonical=answer.headers.get(_CANONICAL, ""),
+        canonical=answer.headers.get(CANONICAL, ""),
     )

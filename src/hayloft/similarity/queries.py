@@ -6,7 +6,7 @@ for copies (1 - score), from 1 on for photos that are merely alike.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,14 +77,7 @@ def alike(
     original = photo if row.original is None else PhotoId(row.original)
     there = records.originals(connection, [match.photo for match in near])
     return [
-        Neighbour(
-            photo=match.photo,
-            distance=distance(match.relation, match.score),
-            relation=match.relation,
-            score=match.score,
-            method=str(match.evidence["model"]),
-            evidence={"from": photo, "to": match.photo, **match.evidence},
-        )
+        _match(match, {"from": photo, "to": match.photo, **match.evidence})
         for match in near
         if match.photo in there and match.photo != original and match.photo not in leaving_out
     ]
@@ -93,18 +86,19 @@ def alike(
 def described(connection: Connection, near: Sequence[Match]) -> list[Neighbour]:
     """Photos that are near what words describe, and here."""
     there = records.originals(connection, [match.photo for match in near])
-    return [
-        Neighbour(
-            photo=match.photo,
-            distance=distance(match.relation, match.score),
-            relation=match.relation,
-            score=match.score,
-            method=str(match.evidence["model"]),
-            evidence=match.evidence,
-        )
-        for match in near
-        if match.photo in there
-    ]
+    return [_match(match, match.evidence) for match in near if match.photo in there]
+
+
+def _match(match: Match, evidence: Mapping[str, Any]) -> Neighbour:
+    """A photo that is near by its vector, as an answer."""
+    return Neighbour(
+        photo=match.photo,
+        distance=distance(match.relation, match.score),
+        relation=match.relation,
+        score=match.score,
+        method=str(match.evidence["model"]),
+        evidence=evidence,
+    )
 
 
 def unstored(
