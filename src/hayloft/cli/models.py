@@ -110,12 +110,12 @@ def add(
     library = _library(data)
     suffix = "" if int8 is None else SUFFIX
     if model == vit.NAME:
-        _no(sidecar, "--sidecar", "an ONNX file")
+        _refuse(sidecar, "--sidecar", "an ONNX file")
         say("Exporting; this takes a minute …")
         given = name or vit.NAME + suffix
         added = library.add(given, lambda folder: _export(folder, weights, given, int8))
     else:
-        _no(weights, "--weights", vit.NAME)
+        _refuse(weights, "--weights", vit.NAME)
         path = Path(model)
         if not path.is_file():
             raise Complaint(
@@ -166,7 +166,7 @@ def _library(data: Path) -> ModelLibrary:
     return ModelLibrary(directory.models)
 
 
-def _no(value: Any, option: str, what: str) -> None:
+def _refuse(value: Path | None, option: str, what: str) -> None:
     if value is not None:
         raise Complaint(f"{option} is for {what}.")
 
