@@ -15,7 +15,6 @@ from enum import IntEnum
 from typing import Final
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Index,
@@ -28,12 +27,10 @@ from sqlalchemy import (
     Text,
 )
 
+from hayloft.database.columns import BIG
 from hayloft.types import PhotoStatus
 
 metadata: Final = MetaData()
-
-# SQLite makes a column of the type INTEGER, and of no other, its row id: one tree instead of two.
-_Big: Final = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Status(IntEnum):
@@ -59,9 +56,9 @@ stores: Final = Table(
     metadata,
     Column("store", String(255), primary_key=True),
     Column("url", Text),
-    Column("free_bytes", _Big, nullable=False),
-    Column("capacity_bytes", _Big, nullable=False),
-    Column("seen_at_ms", _Big, nullable=False),
+    Column("free_bytes", BIG, nullable=False),
+    Column("capacity_bytes", BIG, nullable=False),
+    Column("seen_at_ms", BIG, nullable=False),
     Column("zone", String(255)),
     sqlite_with_rowid=False,
 )
@@ -70,12 +67,12 @@ stores: Final = Table(
 volumes: Final = Table(
     "volumes",
     metadata,
-    Column("volume", _Big, primary_key=True, autoincrement=False),
+    Column("volume", BIG, primary_key=True, autoincrement=False),
     # The high-water mark: every sequence number below it has been leased, none above it.
-    Column("next_sequence", _Big, nullable=False),
+    Column("next_sequence", BIG, nullable=False),
     # Sealed is for good: a store said so.
     Column("sealed", Boolean, nullable=False),
-    Column("created_at_ms", _Big, nullable=False),
+    Column("created_at_ms", BIG, nullable=False),
     # Full is what a volume is between reaching its size and being sealed by its store.
     Column("full", Boolean, nullable=False),
     # Why somebody took it out of the writable set; null if nobody did.
@@ -87,12 +84,12 @@ has a failure: four facts that come and go for reasons of their own."""
 placements: Final = Table(
     "placements",
     metadata,
-    Column("volume", _Big, primary_key=True, autoincrement=False),
+    Column("volume", BIG, primary_key=True, autoincrement=False),
     Column("store", String(255), primary_key=True),
-    Column("size_bytes", _Big, nullable=False),
-    Column("needles", _Big, nullable=False),
+    Column("size_bytes", BIG, nullable=False),
+    Column("needles", BIG, nullable=False),
     Column("failure", Text),
-    Column("absent_at_ms", _Big),
+    Column("absent_at_ms", BIG),
     sqlite_with_rowid=False,
 )
 """Physical volumes: which stores hold a logical volume, and what they last said of it. ``failure`` says
@@ -103,8 +100,8 @@ leases: Final = Table(
     "leases",
     metadata,
     Column("holder", String(255), primary_key=True),
-    Column("volume", _Big, nullable=False),
-    Column("leased_at_ms", _Big, nullable=False),
+    Column("volume", BIG, nullable=False),
+    Column("leased_at_ms", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """Each holder's latest lease, so that different holders get different volumes."""
@@ -112,19 +109,19 @@ leases: Final = Table(
 photos: Final = Table(
     "photos",
     metadata,
-    Column("photo", _Big, primary_key=True, autoincrement=False),
+    Column("photo", BIG, primary_key=True, autoincrement=False),
     Column("status", SmallInteger, nullable=False),
     Column("alternate_key", SmallInteger, nullable=False),
     # 64 bits, stored as a signed integer because neither database has an unsigned one.
-    Column("cookie", _Big, nullable=False),
-    Column("size", _Big, nullable=False),
+    Column("cookie", BIG, nullable=False),
+    Column("size", BIG, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("media_type", Text, nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("name", Text, nullable=False),
-    Column("created_at_ms", _Big, nullable=False),
-    Column("duplicate_of", _Big),
+    Column("created_at_ms", BIG, nullable=False),
+    Column("duplicate_of", BIG),
     # The oldest active photo with its bytes: exactly one row for each digest that has an active photo.
     Column("is_first", Boolean, nullable=False),
     Index("photos_by_status", "status", "created_at_ms", "photo"),
@@ -139,8 +136,8 @@ counts: Final = Table(
     Column("status", SmallInteger, primary_key=True, autoincrement=False),
     Column("media_type", Text, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("photos", _Big, nullable=False),
-    Column("bytes", _Big, nullable=False),
+    Column("photos", BIG, nullable=False),
+    Column("bytes", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """Photos by status, media type and day of creation (days since the Unix epoch), kept up to date in the
@@ -150,8 +147,8 @@ idempotency: Final = Table(
     "idempotency",
     metadata,
     Column("key", String(255), primary_key=True),
-    Column("photo", _Big, nullable=False),
-    Column("created_at_ms", _Big, nullable=False),
+    Column("photo", BIG, nullable=False),
+    Column("created_at_ms", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """The photo that the first upload with each idempotency key made."""
@@ -160,7 +157,7 @@ counters: Final = Table(
     "counters",
     metadata,
     Column("name", String(64), primary_key=True),
-    Column("value", _Big, nullable=False),
+    Column("value", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """Numbers that only grow: ``event`` is the last position given out in the event log."""
@@ -168,10 +165,10 @@ counters: Final = Table(
 events: Final = Table(
     "events",
     metadata,
-    Column("position", _Big, primary_key=True, autoincrement=False),
+    Column("position", BIG, primary_key=True, autoincrement=False),
     Column("kind", String(32), nullable=False),
-    Column("photo", _Big, nullable=False),
-    Column("at_ms", _Big, nullable=False),
+    Column("photo", BIG, nullable=False),
+    Column("at_ms", BIG, nullable=False),
     Column("payload", Text),
 )
 """The event log (an outbox). ``payload`` is JSON, or null when the photo's row says everything."""
@@ -180,7 +177,7 @@ consumers: Final = Table(
     "consumers",
     metadata,
     Column("name", String(255), primary_key=True),
-    Column("position", _Big, nullable=False),
+    Column("position", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """How far each consumer of the event log has got."""
@@ -189,10 +186,10 @@ parked: Final = Table(
     "parked",
     metadata,
     Column("consumer", String(255), primary_key=True),
-    Column("position", _Big, primary_key=True, autoincrement=False),
+    Column("position", BIG, primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
     Column("times", Integer, nullable=False),
-    Column("parked_at_ms", _Big, nullable=False),
+    Column("parked_at_ms", BIG, nullable=False),
     Column("due", Boolean, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -201,7 +198,7 @@ parked: Final = Table(
 photo_details: Final = Table(
     "photo_details",
     metadata,
-    Column("photo", _Big, primary_key=True, autoincrement=False),
+    Column("photo", BIG, primary_key=True, autoincrement=False),
     Column("details", Text, nullable=False),
 )
 """What photos' files say about them, as JSON; a row goes with its photo."""
@@ -210,9 +207,9 @@ leadership: Final = Table(
     "leadership",
     metadata,
     Column("office", String(64), primary_key=True),
-    Column("term", _Big, nullable=False),
+    Column("term", BIG, nullable=False),
     Column("url", Text, nullable=False),
-    Column("expires_at_ms", _Big, nullable=False),
+    Column("expires_at_ms", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
 """One row: which directory is the primary, by its address. ``term`` grows with every change; the primary

@@ -19,7 +19,6 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     Float,
@@ -34,10 +33,9 @@ from sqlalchemy import (
     false,
 )
 
-metadata: Final = MetaData()
+from hayloft.database.columns import BIG
 
-# SQLite makes a column of the type INTEGER, and of no other, its row id: one tree instead of two.
-_Big: Final = BigInteger().with_variant(Integer, "sqlite")
+metadata: Final = MetaData()
 
 
 class State(IntEnum):
@@ -53,21 +51,21 @@ class State(IntEnum):
 photos: Final = Table(
     "seen_photos",
     metadata,
-    Column("photo", _Big, primary_key=True, autoincrement=False),
+    Column("photo", BIG, primary_key=True, autoincrement=False),
     Column("state", SmallInteger, nullable=False),
     # The event that brought it: smaller is older. Ids do not tell, volumes fill side by side.
-    Column("position", _Big, nullable=False),
+    Column("position", BIG, nullable=False),
     Column("sha256", LargeBinary(32)),
     # The twin that carries the fingerprints; null for a photo that is its own original.
-    Column("original", _Big),
+    Column("original", BIG),
     # The smallest id of the photos that are the same as this one; null when it is alone.
-    Column("group_id", _Big),
+    Column("group_id", BIG),
     Column("width", Integer, nullable=False, default=0),
     Column("height", Integer, nullable=False, default=0),
-    Column("size_bytes", _Big, nullable=False, default=0),
+    Column("size_bytes", BIG, nullable=False, default=0),
     Column("sharpness", Float, nullable=False, default=0.0),
     Column("reason", Text, nullable=False, default=""),
-    Column("seen_at_ms", _Big, nullable=False),
+    Column("seen_at_ms", BIG, nullable=False),
     Index("photos_sha256", "sha256", "original"),
     Index("photos_state", "state", "photo"),
     Index("photos_original", "original"),
@@ -79,9 +77,9 @@ fingerprints: Final = Table(
     "fingerprints",
     metadata,
     # Numbers the fingerprints in the order they were recorded: an index on disk remembers how far it goes.
-    Column("change", _Big, primary_key=True, autoincrement=True),
+    Column("change", BIG, primary_key=True, autoincrement=True),
     Column("method", String(128), nullable=False),
-    Column("photo", _Big, nullable=False),
+    Column("photo", BIG, nullable=False),
     Column("quality", Float, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index("fingerprints_photo", "photo", "method", unique=True),
@@ -94,8 +92,8 @@ removals: Final = Table(
     "removals",
     metadata,
     # Numbers the deletions, so that processes that share the database learn of each other's.
-    Column("removal", _Big, primary_key=True, autoincrement=True),
-    Column("photo", _Big, nullable=False),
+    Column("removal", BIG, primary_key=True, autoincrement=True),
+    Column("photo", BIG, nullable=False),
     sqlite_autoincrement=True,
 )
 """Photos that were deleted, in that order."""
@@ -104,14 +102,14 @@ links: Final = Table(
     "links",
     metadata,
     # Numbers the links in the order they were found; never used twice.
-    Column("link", _Big, primary_key=True, autoincrement=True),
-    Column("a", _Big, nullable=False),
-    Column("b", _Big, nullable=False),
+    Column("link", BIG, primary_key=True, autoincrement=True),
+    Column("a", BIG, nullable=False),
+    Column("b", BIG, nullable=False),
     Column("relation", String(16), nullable=False),
     Column("score", Float, nullable=False),
     Column("method", String(128), nullable=False),
     Column("evidence", JSON, nullable=False),
-    Column("created_at_ms", _Big, nullable=False),
+    Column("created_at_ms", BIG, nullable=False),
     # Whether the event log has been told.
     Column("announced", Boolean, nullable=False, server_default=false()),
     Index("links_pair", "a", "b", unique=True),
@@ -125,10 +123,10 @@ links: Final = Table(
 verdicts: Final = Table(
     "verdicts",
     metadata,
-    Column("a", _Big, primary_key=True, autoincrement=False),
-    Column("b", _Big, primary_key=True, autoincrement=False),
+    Column("a", BIG, primary_key=True, autoincrement=False),
+    Column("b", BIG, primary_key=True, autoincrement=False),
     Column("verdict", String(16), nullable=False),
-    Column("created_at_ms", _Big, nullable=False),
+    Column("created_at_ms", BIG, nullable=False),
     Index("verdicts_b", "b", "a"),
 )
 """What people said of pairs of photos, ``a`` < ``b``. No computation writes here."""
