@@ -77,7 +77,7 @@ def alike(
     original = photo if row.original is None else PhotoId(row.original)
     there = records.originals(connection, [match.photo for match in near])
     return [
-        _match(match, {"from": photo, "to": match.photo, **match.evidence})
+        _from_match(match, {"from": photo, "to": match.photo, **match.evidence})
         for match in near
         if match.photo in there and match.photo != original and match.photo not in leaving_out
     ]
@@ -86,10 +86,10 @@ def alike(
 def described(connection: Connection, near: Sequence[Match]) -> list[Neighbour]:
     """Photos that are near what words describe, and here."""
     there = records.originals(connection, [match.photo for match in near])
-    return [_match(match, match.evidence) for match in near if match.photo in there]
+    return [_from_match(match, match.evidence) for match in near if match.photo in there]
 
 
-def _match(match: Match, evidence: Mapping[str, Any]) -> Neighbour:
+def _from_match(match: Match, evidence: Mapping[str, Any]) -> Neighbour:
     """A photo that is near by its vector, as an answer."""
     return Neighbour(
         photo=match.photo,
