@@ -36,6 +36,7 @@ from similarity import (
     stages,
     strangers,
     tune,
+    tune_overlays,
 )
 from similarity.disguises import Picture
 from similarity.photos import Photo, read
@@ -90,6 +91,7 @@ def _tune(collection: list[Photo], options: argparse.Namespace) -> None:
         for name in disguises.ALL
     }
     tune.tune(half, disguised, options.queries)
+    tune_overlays.print_rules(half)
 
 
 def _hashes(collection: list[Photo], options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ hide the rest.
 *Is it the photo, or only something laid over it?* What agrees must be most of what there is to see in
 one of the two photos. A shared watermark, frame or status bar is a small share of both: the photos
 below differ. Where the photos show little it is a large one, and what tells is where they differ
-(``contents``).
+(``contents``), and their faint texture, looked at closely (``texture``).
 
 *Do both go on where the other one ends?* A copy is cut from the other photo, or set into something
 else: one of the two ends where the shared part ends. When each photo shows the same scene going on
@@ -38,7 +38,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hayloft.similarity.copies import parallax, thresholds
+from hayloft.similarity.copies import parallax, texture, thresholds
 from hayloft.similarity.copies.contents import differ
 from hayloft.similarity.copies.edges import continues
 from hayloft.similarity.copies.features import Description
@@ -121,7 +121,11 @@ def compare(
     overlay, swapped = lay(pictures[0], pictures[1], matrix)
     within = _filled(found.regions[0 if swapped else 1], overlay.under.shape)
     left = parallax.measure(overlay, within, negative=alignment.guise.negative)
-    return replace(found, parallax=0.0 if left is None else left.beyond_chance_pixels)
+    return replace(
+        found,
+        parallax=0.0 if left is None else left.beyond_chance_pixels,
+        contents_differ=texture.differs(overlay, negative=alignment.guise.negative),
+    )
 
 
 def _best_look(overlay: Overlay, alignment: Alignment, swapped: bool, edges_tell: bool) -> Agreement | None:

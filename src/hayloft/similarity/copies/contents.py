@@ -2,9 +2,10 @@
 
 A logo, a headline, a frame or a screen agrees to the pixel wherever it is used, and around or within it the
 photos may show so little that it is most of what there is to see. What tells is what differs and where. A
-text or a sticker hides a part of a copy that is small or long, and what agrees spans the photo. Here either
-a large square in the middle of what agrees holds something else, or what agrees is a small part of both
-pictures and the rest of both, though it lies on each other, differs.
+text or a sticker hides a part of a copy that is small or long, and what agrees spans the photo. Here a
+large square in the middle of what agrees holds something else, or what agrees is a small part of both
+pictures and the rest of both, though it lies on each other, differs, or another picture is set into each of
+them (``insets``).
 
 It looks at what at least one of the two shows: two blank photos in one frame are the same to it.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from hayloft.similarity.copies import thresholds
+from hayloft.similarity.copies import insets, thresholds
 from hayloft.similarity.copies.overlay import Mask, Overlay, seen_from_source
 
 
@@ -24,7 +25,11 @@ def differ(overlay: Overlay, agrees: Mask, shows: Mask, inside: Mask) -> bool:
     ``shows`` is where there is something to compare, ``agrees`` where that is the same, ``inside`` the
     outline of it; all of them in the frame of ``overlay.under``.
     """
-    return _differ_within(agrees, shows, inside) or _differ_around(overlay, agrees, shows, inside)
+    return (
+        _differ_within(agrees, shows, inside)
+        or _differ_around(overlay, agrees, shows, inside)
+        or insets.replaced(overlay, agrees, shows & ~agrees & inside, int(inside.sum()))
+    )
 
 
 def _differ_within(agrees: Mask, shows: Mask, inside: Mask) -> bool:

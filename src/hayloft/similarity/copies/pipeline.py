@@ -32,7 +32,7 @@ from hayloft.similarity.copies.geometry import Alignment, Guise
 from hayloft.similarity.copies.quality import Grey, Weakness
 from hayloft.similarity.copies.voting import VotingIndex
 
-METHOD: Final = "sift-geometry/3"
+METHOD: Final = "sift-geometry/4"
 """Name and version of the method, for links."""
 
 Load = Callable[[Collection[int]], Mapping[int, bytes]]

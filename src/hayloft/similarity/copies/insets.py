@@ -1,0 +1,137 @@
+"""Pictures set into both of two pictures at the same place: a leaflet's, a page's, a collage's.
+
+Around an inset both pictures end: there are straight lines, an upright rectangle in one picture, most sides
+of which the other shows as well (an inset may be longer than the other, or as bright as the paper at a
+side). A sticker or a text laid over a copy has such a border in one of them at most, for in the other the
+photo goes on. Insets that were turned are not found.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hayloft.similarity.copies import thresholds
+from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur
+
+Rectangles = NDArray[np.intp]
+"""``intp[n, 4]``: left and right column, upper and lower row, all of them inside."""
+
+PLACES_MAX: Final = 3
+DEPTH_MIN: Final = 3.0
+"""Places looked at, and pixels from the middle of one to the nearest that does not differ."""
+
+LINES_MAX: Final = 8
+"""Lines looked at on each side of a place, the nearest first."""
+
+SIDES_MIN: Final = 3
+"""Sides of a rectangle in one picture that are lines in the other."""
+
+MARGIN: Final = 6
+"""Pixels along the border that say nothing: they agree by the border itself."""
+
+
+def replaced(overlay: Overlay, agrees: Mask, differs: Mask, area: int) -> bool:
+    """Whether something else is set into both pictures at one place.
+
+    ``area`` is what the two have in common as a whole, in pixels. What is smaller than
+    ``thresholds.INSET_SHARE_MIN`` of it is not looked for.
+    """
+    places = _places(differs)
+    if not places:
+        return False
+    lines = [(_lines(picture), _lines(picture.T).T) for picture in (overlay.over, overlay.under)]
+    for place in places:
+        for one, other in (lines, lines[::-1]):
+            insets = _around(place, *one)
+            insets = insets[_areas(insets) >= thresholds.INSET_SHARE_MIN * area]
+            seen = _sides(insets, *other) >= thresholds.INSET_SIDE_SEEN_MIN
+            insets = insets[seen.sum(axis=0) >= SIDES_MIN]
+            alike, other_things = _within(insets, agrees), _within(insets, differs)
+            if (alike < thresholds.INSET_AGREES_MAX * (alike + other_things)).any():
+                return True
+    return False
+
+
+def _places(differs: Mask) -> list[tuple[int, int, int, int]]:
+    """Squares of nothing but what differs, as rectangles; those farthest from all else."""
+    padded = np.pad(differs.astype(np.uint8), 1)
+    depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3))[1:-1, 1:-1].copy()
+    places = []
+    for _ in range(PLACES_MAX):
+        _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
+        if deepest < DEPTH_MIN:
+            break
+        reach = int(deepest * 0.7)
+        places.append((x - reach, x + reach, y - reach, y + reach))
+        cv2.circle(depth, (x, y), int(2 * deepest) + 1, 0.0, -1)
+    return places
+
+
+def _lines(picture: Image) -> Mask:
+    """Where an upright line passes, give or take a pixel."""
+    smooth = blur(picture, 0.8)
+    across = np.abs(cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) / 8
+    along = np.abs(cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
+    edges = ((across > thresholds.INSET_LINE_LEVELS_MIN) & (across > 2 * along)).astype(np.uint8)
+    wider = cv2.dilate(edges, np.ones((1, 3), np.uint8))
+    long = cv2.morphologyEx(wider, cv2.MORPH_OPEN, np.ones((thresholds.INSET_LINE_PIXELS, 1), np.uint8))
+    return np.asarray(long) > 0
+
+
+def _around(place: tuple[int, int, int, int], upright: Mask, level: Mask) -> Rectangles:
+    """The rectangles around a place all sides of which are lines."""
+    left, right, upper, lower = place
+    columns = upright[upper : lower + 1].mean(axis=0) >= thresholds.INSET_SIDE_DRAWN_MIN
+    rows = level[:, left : right + 1].mean(axis=1) >= thresholds.INSET_SIDE_DRAWN_MIN
+    sides = (
+        left - _nearest(columns[left::-1]),
+        right + _nearest(columns[right:]),
+        upper - _nearest(rows[upper::-1]),
+        lower + _nearest(rows[lower:]),
+    )
+    found = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 4)
+    return found[(_sides(found, upright, level) >= thresholds.INSET_SIDE_DRAWN_MIN).all(axis=0)]
+
+
+def _nearest(lines: Mask) -> Rectangles:
+    """How far off the middles of the nearest lines are; each is some pixels thick."""
+    starts, ends = np.flatnonzero(np.diff(lines, prepend=False, append=False)).reshape(-1, 2).T
+    return ((starts + ends - 1) // 2)[:LINES_MAX]
+
+
+def _sides(rectangles: Rectangles, upright: Mask, level: Mask) -> NDArray[np.float64]:
+    """How much of each side is a line: ``float64[4, n]``."""
+    left, right, upper, lower = rectangles.T
+    along_columns, along_rows = _sums(upright.T), _sums(level)
+    return np.stack(
+        [_drawn(along_columns, side, upper, lower) for side in (left, right)]
+        + [_drawn(along_rows, side, left, right) for side in (upper, lower)]
+    )
+
+
+def _sums(lines: Mask) -> NDArray[np.int32]:
+    return np.pad(np.cumsum(lines, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+
+
+def _drawn(
+    sums: NDArray[np.int32], side: Rectangles, start: Rectangles, end: Rectangles
+) -> NDArray[np.float64]:
+    return np.asarray((sums[side, end + 1] - sums[side, start]) / (end + 1 - start))
+
+
+def _areas(rectangles: Rectangles) -> Rectangles:
+    left, right, upper, lower = np.moveaxis(rectangles, -1, 0)
+    return np.asarray((right + 1 - left) * (lower + 1 - upper))
+
+
+def _within(rectangles: Rectangles, mask: Mask) -> NDArray[np.int32]:
+    """Pixels of a mask in each rectangle but for its margin; 0 if nothing is left of it."""
+    sums = np.asarray(cv2.integral(mask.astype(np.uint8)))
+    left, right, upper, lower = (rectangles + np.array([MARGIN, 1 - MARGIN, MARGIN, 1 - MARGIN])).T
+    right, lower = np.maximum(right, left), np.maximum(lower, upper)
+    held = sums[lower, right] - sums[upper, right] - sums[lower, left] + sums[upper, left]
+    return np.asarray(held)
