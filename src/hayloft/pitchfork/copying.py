@@ -1,16 +1,17 @@
 """Has needles copied from one store to another, in bulk: verified, throttled, and never beyond a deletion.
 
 The target fetches them from the source, so that no byte of them comes by here. While one batch is being
-read, others are on their way and being written. A batch is durable before it counts. In the end the
-directory is asked whether a photo of them was deleted meanwhile: that deletion may have passed the target
-before the needle came. Interrupted at any moment, it has copied some batches; whoever compares next finds
-what is left, and what should not have come.
+read, others are on their way and being written. A batch is durable before it counts. Afterwards the
+directory is asked whether a photo of it was deleted meanwhile: that deletion may have passed the target
+before the needle came. It is asked about several batches at once, while others are copied. Interrupted at
+any moment, it has copied some batches; whoever compares next finds what is left, and what should not have
+come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,7 @@ from hayloft import limits
 from hayloft.pitchfork.journal import Journal, Work
 from hayloft.pitchfork.throttle import Throttle
 from hayloft.pitchfork.watched import Watched
-from hayloft.roles import Store
-from hayloft.types import NeedleEntry, PhotoStatus, StoreId, VolumeId
+from hayloft.types import NeedleEntry, PhotoId, PhotoStatus, StoreId, VolumeId
 
 TOMBSTONE_BYTES: Final = 64
 """What a tombstone counts for, about."""
@@ -58,18 +58,24 @@ class Copying:
         ) as work:
             batches = iter(_batches(entries))
             route = _Route(volume=volume, source=source, target=target)
-            lanes = [asyncio.create_task(self._lane(route, batches, work)) for _ in range(LANES)]
+            arrived: set[PhotoId] = set()
+            lanes = [asyncio.create_task(self._lane(route, batches, arrived, work)) for _ in range(LANES)]
             try:
                 taken = sum(await asyncio.gather(*lanes))
             finally:
                 for lane in lanes:
                     lane.cancel()
                 await asyncio.gather(*lanes, return_exceptions=True)
-            await self._bury_the_dead(volume, self._watched.store(target), entries)
+            await self._bury_the_dead(route, arrived)
             return taken
 
-    async def _lane(self, route: _Route, batches: Iterator[list[NeedleEntry]], work: Work) -> int:
-        """Take one batch after the other, as long as there are any."""
+    async def _lane(
+        self, route: _Route, batches: Iterator[list[NeedleEntry]], arrived: set[PhotoId], work: Work
+    ) -> int:
+        """Take one batch after the other, as long as there are any.
+
+        ``arrived`` are the photos, durable on the target, about which the directory is still to be asked.
+        """
         target = self._watched.store(route.target)
         taken = 0
         for batch in batches:
@@ -82,14 +88,18 @@ class Copying:
             self._journal.did("needles copied", fetched.stored)
             self._journal.did("tombstones copied", fetched.deleted)
             self._journal.did("bytes copied", size)
+            arrived.update(entry.key.photo for entry in batch if not entry.deleted)
+            if len(arrived) >= limits.PAGE_PHOTOS_MAX:
+                photos = frozenset(arrived)
+                arrived.clear()
+                await self._bury_the_dead(route, photos)
         return taken
 
-    async def _bury_the_dead(self, volume: VolumeId, target: Store, entries: Sequence[NeedleEntry]) -> None:
-        photos = {entry.key.photo for entry in entries if not entry.deleted}
-        statuses = await self._watched.statuses_of(volume, photos)
+    async def _bury_the_dead(self, route: _Route, photos: Collection[PhotoId]) -> None:
+        statuses = await self._watched.statuses_of(route.volume, photos)
         for photo in photos:
             if statuses.get(photo) is PhotoStatus.DELETED:
-                await target.delete(photo)
+                await self._watched.store(route.target).delete(photo)
 
 
 def _batches(entries: Sequence[NeedleEntry]) -> Iterator[list[NeedleEntry]]:

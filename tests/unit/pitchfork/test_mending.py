@@ -201,6 +201,39 @@ async def test_a_photo_deleted_while_it_is_copied_does_not_come_back() -> None:
     await world.check()
 
 
+async def test_photos_deleted_all_along_a_copy_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await filled(23)
+    asked_with: list[int] = []
+
+    async def delete_one(export, volume, needles):  # type: ignore[no-untyped-def]
+        records = await export(volume, needles)
+        if needles[0].photo in world.photos:
+            await world.delete(needles[0].photo)
+        return records
+
+    async def noted(find, *arguments, **options):  # type: ignore[no-untyped-def]
+        asked_with.append(len(target._needles))
+        return await find(*arguments, **options)
+
+    world.replace_by_empty(S2)
+    target = world.stores[S2]
+    for source in (world.stores[S1], world.stores[S3]):
+        source.export_needles = partial(delete_one, source.export_needles)  # type: ignore[method-assign]
+    await world.heartbeats()
+    await world.pitchfork.check()
+    monkeypatch.setattr(limits, "TRANSFER_NEEDLES_MAX", 2)
+    monkeypatch.setattr(limits, "PAGE_PHOTOS_MAX", 5)
+    monkeypatch.setattr(world.directory, "volume_photos", partial(noted, world.directory.volume_photos))
+    await world.pitchfork.mend()
+    assert len(world.deleted) >= 12, "nothing was deleted from some batches"
+    for photo in world.deleted:
+        with pytest.raises(PhotoDeleted):
+            await target.read(photo)
+    for photo, data in world.photos.items():
+        assert (await target.read(photo)).data == data
+    assert len(set(asked_with)) > 3, "the directory was asked only before and afterwards"
+
+
 async def test_a_tombstone_against_the_directory_is_believed_only_after_a_second_look() -> None:
     world = await filled()
     photo = next(iter(world.photos))
