@@ -561,7 +561,14 @@ class Similarity(Protocol):
         ...
 
     async def set_verdict(self, a: PhotoId, b: PhotoId, verdict: Verdict | None) -> Link | None:
-        """Record a person's verdict on a pair (None takes it back); it wins over any computation."""
+        """Record a person's verdict on a pair (None takes it back); it wins over any computation.
+
+        A photo that is not known here yet may be spoken of.
+
+        Raises:
+            InvalidRequest: the two are one photo.
+            PhotoDeleted: one of them was deleted.
+        """
         ...
 
     async def verdicts(self, *, cursor: str | None, limit: int) -> VerdictPage:

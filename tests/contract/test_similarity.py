@@ -203,6 +203,9 @@ async def test_verdicts(similarity: Similarity) -> None:
         await similarity.verdicts(cursor="4.x", limit=10)
     with pytest.raises(InvalidRequest):
         await similarity.set_verdict(COFFEE, COFFEE, Verdict.SAME)
+    for verdict in (*Verdict, None):
+        with pytest.raises(PhotoDeleted):
+            await similarity.set_verdict(GONE, COFFEE, verdict)
 
 
 async def test_status_and_rebuild(similarity: Similarity, local: LocalSimilarity) -> None:

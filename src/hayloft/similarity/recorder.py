@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 
 from hayloft.database import Database, Work
+from hayloft.errors import PhotoDeleted
 from hayloft.similarity import leaving, linker, links, records, shelf
 from hayloft.similarity.fingerprint import Description, Fingerprint
 from hayloft.similarity.grouping import regroup
@@ -93,10 +94,18 @@ class Recorder:
     async def set_verdict(
         self, a: PhotoId, b: PhotoId, verdict: Verdict | None, *, at_ms: int
     ) -> Link | None:
-        """Record a person's verdict and what follows from it; the answer is the pair's link."""
+        """Record a person's verdict and what follows from it; the answer is the pair's link.
+
+        Raises:
+            PhotoDeleted: one of them was erased, and nothing about it is to be kept.
+        """
         pair = links.ordered(a, b)
 
         def work(connection: Connection) -> Link | None:
+            for photo in pair:
+                row = records.row_of(connection, photo)
+                if row is not None and row.state == State.FORGOTTEN:
+                    raise PhotoDeleted(photo_id=photo)
             links.set_verdict(connection, pair, verdict, at_ms=at_ms)
             regroup(connection, pair)
             return links.between(connection, *pair)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, insert
 
-from hayloft.errors import InvalidRequest
+from hayloft.errors import InvalidRequest, PhotoDeleted
 from hayloft.similarity import links, membership, records
 from hayloft.similarity.grouping import regroup
 from hayloft.similarity.groups import Edge, group
@@ -83,6 +83,18 @@ async def test_a_verdict_about_bytes_outlives_the_photo_it_was_given_on(world, s
 async def test_a_verdict_on_one_photo_is_refused(similarity) -> None:
     with pytest.raises(InvalidRequest):
         await similarity.set_verdict(PhotoId(1), PhotoId(1), Verdict.SAME)
+
+
+async def test_nothing_is_said_of_a_photo_that_was_deleted(world, similarity) -> None:
+    """It would leave a link, and a verdict, to a photo of which nothing is to stay."""
+    await similarity.ingest(world.uploaded(1, sample("coffee.png")))
+    await similarity.ingest(world.uploaded(2, sample("rocket.jpg")))
+    await similarity.forget(PhotoId(2))
+    for verdict in (*Verdict, None):
+        with pytest.raises(PhotoDeleted):
+            await similarity.set_verdict(PhotoId(1), PhotoId(2), verdict)
+    assert await similarity.links(PhotoId(1)) == ()
+    assert (await similarity.verdicts(cursor=None, limit=9)).verdicts == ()
 
 
 IDS = st.integers(1, 8)

@@ -8,7 +8,7 @@ from hayloft import errors
 from hayloft.gateway import presenting
 from hayloft.gateway.gateway import Gateway
 from hayloft.gateway.routes.parameters import Cursor, Limit, PathId, photo_of
-from hayloft.gateway.routes.responses import NO_PHOTO
+from hayloft.gateway.routes.responses import NO_LONGER, NO_PHOTO
 from hayloft.gateway.routes.similar import similarity_of
 from hayloft.gateway.schema import (
     GroupInfo,
@@ -21,7 +21,7 @@ from hayloft.gateway.schema import (
     VerdictList,
     VerdictQuestion,
 )
-from hayloft.types import PhotoGroup, Relation
+from hayloft.types import PhotoGroup, PhotoStatus, Relation
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -62,7 +62,7 @@ def router(gateway: Gateway) -> APIRouter:
             total=page.total,
         )
 
-    @routes.get("/photo/{photo_id}/group", responses=NO_PHOTO)
+    @routes.get("/photo/{photo_id}/group", responses=NO_LONGER)
     async def group(photo_id: PathId) -> GroupInfo:
         """The photos that are the same as this one; one that is like no other is a group of its own."""
         return _group(await similarity_of(gateway).group_of(photo_of(photo_id)))
@@ -76,14 +76,16 @@ def router(gateway: Gateway) -> APIRouter:
             next_cursor=page.next_cursor,
         )
 
-    @routes.put("/links/{a}/{b}/verdict", responses=NO_PHOTO)
+    @routes.put("/links/{a}/{b}/verdict", responses=NO_LONGER)
     async def verdict(a: PathId, b: PathId, question: VerdictQuestion) -> LinkInfo | None:
         """A person's word on two photos; it wins over every computation. Null takes it back."""
         first, second = sorted((photo_of(a), photo_of(b)))
         if first == second:
             raise errors.InvalidRequest("A verdict is on two different photos.")
         for photo in (first, second):
-            await gateway.directory.photo(photo)
+            record = await gateway.directory.photo(photo)
+            if record.status is PhotoStatus.DELETED:
+                raise errors.PhotoDeleted(photo_id=photo)
         link = await similarity_of(gateway).set_verdict(first, second, question.verdict)
         return LinkInfo(**presenting.link(link)) if link else None
 

@@ -13,3 +13,8 @@ IMAGE: Final[dict[str, Any]] = {"image/*": {"schema": {"type": "string", "format
 """Content: the bytes of a picture of any kind."""
 
 NO_PHOTO: Final[Responses] = {404: {"model": Error, "description": "There is no such photo."}}
+
+NO_LONGER: Final[Responses] = {
+    **NO_PHOTO,
+    410: {"model": Error, "description": "The photo was deleted."},
+}
