@@ -61,12 +61,14 @@ class GatewayDouble:
                 web.post("/upload", self._upload),
                 web.get("/photo/{id}/info", self._info),
                 web.get("/photo/{id}/links", self._links_of),
+                web.get("/photo/{id}/group", self._group_of),
                 web.get("/photo/{id}", self._get),
                 web.get("/photo/{id}/{cookie}", self._get),
                 web.delete("/photo/{id}", self._delete),
                 web.get("/photos", self._list),
                 web.post("/photos/known", self._known),
                 web.get("/links", self._links),
+                web.get("/groups", self._groups),
                 web.get("/verdicts", self._verdicts),
                 web.get("/events/parked", self._parked),
                 web.post("/events/parked/retry", self._retry_parked),
@@ -192,6 +194,40 @@ class GatewayDouble:
         pairs = [pair for pair in self.verdicts if photo in pair]
         links = [{**self._link(a, b), "photo_id": a + b - photo} for a, b in pairs]
         return web.json_response({"photo_id": photo, "links": links})
+
+    async def _groups(self, request: web.Request) -> web.Response:
+        """Pages of as many groups as asked; by equal bytes alone for ``relation=duplicate``."""
+        relation = request.query.get("relation")
+        if relation == "similar":
+            return error(400, "invalid_request")
+        groups = self._twins() if relation == "duplicate" else self._linked()
+        start, limit = int(request.query.get("cursor", 0)), int(request.query.get("limit", 100))
+        after = str(start + limit) if start + limit < len(groups) else None
+        told = [self._group(photos) for photos in groups[start : start + limit]]
+        return web.json_response({"groups": told, "next_cursor": after, "total": len(groups)})
+
+    async def _group_of(self, request: web.Request) -> web.Response:
+        photo = self._found(request).id
+        linked = (photos for photos in self._linked() if photo in photos)
+        return web.json_response(self._group(next(linked, {photo})))
+
+    def _linked(self) -> list[set[int]]:
+        """What the pairs that nobody called different connect."""
+        groups: list[set[int]] = []
+        for pair in (set(pair) for pair, verdict in self.verdicts.items() if verdict != "different"):
+            touched = [group for group in groups if group & pair]
+            groups = [group for group in groups if not group & pair] + [pair.union(*touched)]
+        return sorted(groups, key=min)
+
+    def _twins(self) -> list[set[int]]:
+        same: dict[str, set[int]] = defaultdict(set)
+        for kept in self.photos.values():
+            same[kept.sha256].add(kept.id)
+        return [photos for photos in same.values() if len(photos) > 1]
+
+    def _group(self, photos: set[int]) -> dict:
+        """A group whose newest photo is the best of it."""
+        return {"group": min(photos), "photos": sorted(photos), "best": max(photos)}
 
     async def _verdict(self, request: web.Request) -> web.Response:
         pair = (int(request.match_info["a"]), int(request.match_info["b"]))

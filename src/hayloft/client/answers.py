@@ -25,6 +25,7 @@ from hayloft.types import (
     Neighbour,
     ParkedEvent,
     PhotoDetails,
+    PhotoGroup,
     PhotoId,
     PhotoStatus,
     Relation,
@@ -154,6 +155,24 @@ def link_page_from(told: Mapping[str, Any]) -> Page[Link]:
         items=tuple(link_from(link) for link in told["links"]),
         next_cursor=told.get("next_cursor"),
         total=int(told["total"]),
+    )
+
+
+def group_page_from(told: Mapping[str, Any]) -> Page[PhotoGroup]:
+    """One page of groups."""
+    return Page(
+        items=tuple(group_from(group) for group in told["groups"]),
+        next_cursor=told.get("next_cursor"),
+        total=int(told["total"]),
+    )
+
+
+def group_from(told: Mapping[str, Any]) -> PhotoGroup:
+    """Photos that are the same."""
+    return PhotoGroup(
+        group=PhotoId(int(told["group"])),
+        photos=tuple(PhotoId(int(photo)) for photo in told["photos"]),
+        best=PhotoId(int(told["best"])),
     )
 
 

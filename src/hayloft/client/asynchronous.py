@@ -29,6 +29,7 @@ from hayloft.types import (
     Link,
     Neighbour,
     ParkedEvent,
+    PhotoGroup,
     PhotoId,
     PhotoStatus,
     Relation,
@@ -350,6 +351,43 @@ class AsyncClient:
         query = {"relation": _relation(relation), "limit": limit, "cursor": cursor}
         answer = await self._transport.request("GET", "/links", query=_given(query))
         return answer.told(answers.link_page_from)
+
+    async def groups(
+        self, *, relation: Relation | str | None = None, page_size: int = 500
+    ) -> AsyncGenerator[PhotoGroup, None]:
+        """Photos that are the same, group after group, by the smallest id in each.
+
+        With ``relation`` ``duplicate`` by equal bytes alone; otherwise by verified copies and people's
+        word too.
+
+        Raises:
+            InvalidRequest: ``relation`` is ``similar``: what is merely alike forms no groups.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self.groups_page(relation=relation, limit=page_size, cursor=cursor)
+            for group in page.items:
+                yield group
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def groups_page(
+        self, *, relation: Relation | str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[PhotoGroup]:
+        """One page of all groups, and how many there are in all; ``relation`` as in ``groups``."""
+        query = {"relation": _relation(relation), "limit": limit, "cursor": cursor}
+        answer = await self._transport.request("GET", "/groups", query=_given(query))
+        return answer.told(answers.group_page_from)
+
+    async def group(self, photo: PhotoLike) -> PhotoGroup:
+        """The photos that are the same as one; a photo that is like no other is a group of its own.
+
+        Raises:
+            PhotoNotFound: there is no such photo, or it has not been looked at yet.
+            PhotoDeleted: it was deleted.
+        """
+        answer = await self._transport.request("GET", f"/photo/{parse_reference(photo).photo}/group")
+        return answer.told(answers.group_from)
 
     async def similarity_status(self) -> SimilarityStatus:
         """How far linking has got, and what says which photos look alike.

@@ -29,6 +29,7 @@ from hayloft.types import (
     Link,
     Neighbour,
     ParkedEvent,
+    PhotoGroup,
     PhotoId,
     PhotoStatus,
     Relation,
@@ -232,6 +233,22 @@ class Client:
     ) -> Page[Link]:
         """One page of all links, and how many there are in all. See ``AsyncClient.links_page``."""
         return self._run(self._client.links_page, relation=relation, limit=limit, cursor=cursor)
+
+    def groups(
+        self, *, relation: Relation | str | None = None, page_size: int = 500
+    ) -> Iterator[PhotoGroup]:
+        """Photos that are the same, group after group. See ``AsyncClient.groups``."""
+        return self._iterate(self._client.groups(relation=relation, page_size=page_size))
+
+    def groups_page(
+        self, *, relation: Relation | str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[PhotoGroup]:
+        """One page of all groups, and how many there are in all. See ``AsyncClient.groups_page``."""
+        return self._run(self._client.groups_page, relation=relation, limit=limit, cursor=cursor)
+
+    def group(self, photo: PhotoLike) -> PhotoGroup:
+        """The photos that are the same as one. See ``AsyncClient.group``."""
+        return self._run(self._client.group, photo)
 
     def similarity_status(self) -> SimilarityStatus:
         """How far linking has got. See ``AsyncClient.similarity_status``."""

@@ -65,6 +65,8 @@ async def test_records_become_the_wires_json_again(client, gateway):
     assert document.items() <= gateway._told(kept).items()
     link = answers.to_json(await client.set_verdict(kept.id, kept.id + 1, Verdict.SAME))
     assert link == gateway._link(kept.id, kept.id + 1)
+    group = answers.to_json(await client.group(kept.id))
+    assert group == gateway._group({kept.id, kept.id + 1})
 
 
 def test_details_go_both_ways():
@@ -118,7 +120,8 @@ async def test_answers_that_make_no_sense(client, gateway, told):
     async def mumble(_double, _request):
         return web.json_response(told)
 
-    for path, call in (("/photo/5/info", client.info), ("/photo/5/links", client.links)):
+    calls = {"info": client.info, "links": client.links, "group": client.group}
+    for path, call in ((f"/photo/5/{name}", call) for name, call in calls.items()):
         gateway.faults[path].append(mumble)
         with pytest.raises(errors.InternalError):
             await call(5)

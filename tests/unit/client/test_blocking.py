@@ -49,6 +49,9 @@ def test_a_days_work(client, gateway, tmp_path):
     link = client.set_verdict(photo, other, "same")
     assert client.links(photo) == (link,) == tuple(client.all_links()) == client.links_page().items
     assert link.verdict == "same"
+    group = client.group(other)
+    assert (group.group, group.photos, group.best) == (photo.id, (photo.id, other.id), other.id)
+    assert (group,) == tuple(client.groups()) == client.groups_page().items
     assert client.stats().directory.photos == 2
     assert client.health().status == "ok"
     assert client.delete(photo).photo == photo.id
@@ -65,6 +68,29 @@ def test_listings_go_on_over_pages_and_can_be_left(client, gateway):
     for _ in client.photos(page_size=10):
         break
     assert len(gateway.requests) == requests + 1
+
+
+def test_groups_go_on_over_pages(client, gateway):
+    photos = [gateway.keep(b"%d" % (number // 2)).id for number in range(10)]
+    pairs = [tuple(photos[start : start + 2]) for start in range(0, 10, 2)]
+    gateway.verdicts = dict.fromkeys(pairs[:3])
+    assert [group.photos for group in client.groups(page_size=2)] == pairs[:3]
+    first = client.groups_page(limit=2)
+    assert ([group.photos for group in first.items], first.total) == (pairs[:2], 3)
+    last = client.groups_page(limit=2, cursor=first.next_cursor)
+    assert ([group.photos for group in last.items], last.next_cursor) == (pairs[2:3], None)
+    assert [group.photos for group in client.groups(relation="duplicate", page_size=2)] == pairs
+    assert client.group(photos[9]).photos == (photos[9],)
+
+
+def test_groups_that_there_are_not(client, gateway):
+    assert (list(client.groups()), client.groups_page().total) == ([], 0)
+    with pytest.raises(errors.InvalidRequest, match="none of: duplicate, copy, similar"):
+        client.groups_page(relation="twin")
+    with pytest.raises(errors.InvalidRequest):
+        list(client.groups(relation="similar"))
+    with pytest.raises(errors.PhotoNotFound):
+        client.group(5)
 
 
 def test_an_imaging_library_opens_a_stored_photo(client, gateway):
