@@ -136,6 +136,7 @@ def test_a_first_session(hayloft, server, folder, tmp_path):
     (linked,) = lines(hayloft("links", astronaut, "--relation", "copy", "--json"))
     assert {linked["a"], linked["b"]} == {astronaut, small}
     assert re.search(r"astronaut.png · small.jpg|small.jpg · astronaut.png", hayloft("links").out)
+    settle(hayloft, astronaut, small, coffee=listed["coffee.png"]["photo_id"])
     assert "6 (" in hayloft("stats").out
 
     hayloft("get", astronaut, "--size", "thumb", "-o", "thumb")
@@ -146,10 +147,39 @@ def test_a_first_session(hayloft, server, folder, tmp_path):
     hayloft("rm", "--yes", astronaut)
     assert "hayloft ls" in hayloft("get", small + 10**6, code=4).err
     hayloft("get", astronaut, code=4)
+    assert "was deleted" in hayloft("verdict", small, astronaut, "same", code=4).err
     hayloft("rm", "--yes", astronaut)
     assert "1 photo uploaded" in hayloft("put", folder / "astronaut.png").err
     assert "everything is whole" in hayloft("verify", "--data", server[1]).err
     assert "Stop that server" in hayloft("verify", "--repair", "--data", server[1], code=8).err
+
+
+def settle(hayloft, astronaut, small, *, coffee):
+    """People's word on which photos are the same, and back."""
+    (group,) = lines(hayloft("groups", "--json"))
+    assert group == {
+        "group": min(astronaut, small),
+        "photos": sorted([astronaut, small]),
+        "best": astronaut,
+    }
+    assert lines(hayloft("groups", small, "--json")) == [group]
+    assert re.search(rf"^ *{astronaut}   astronaut.png        2   {small} *$", hayloft("groups").out, re.M)
+
+    (link,) = lines(hayloft("verdict", small, coffee, "same", "--json"))
+    assert {link["a"], link["b"]} == {small, coffee}
+    assert lines(hayloft("groups", coffee, "--json"))[0]["photos"] == sorted([astronaut, small, coffee])
+    assert lines(hayloft("verdict", small, coffee, "none", "--json")) == [None]
+    assert "copy (different)" in hayloft("verdict", astronaut, small, "different").out
+    assert "No two photos are the same." in hayloft("groups").err
+    assert "Nothing links" in hayloft("verdict", astronaut, coffee, "different").err
+    for other in (small, coffee):
+        hayloft("verdict", astronaut, other, "none")
+    assert lines(hayloft("groups", "--json")) == [group]
+
+    assert "two different photos" in hayloft("verdict", small, small, "same", code=6).err
+    hayloft("verdict", small, small + 10**6, "same", code=4)
+    hayloft("groups", small + 10**6, code=4)
+    hayloft("groups", "--relation", "similar", code=6)
 
 
 def settled(hayloft):

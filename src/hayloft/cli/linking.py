@@ -1,30 +1,49 @@
-"""``hayloft similar`` and ``hayloft links``: which photos belong together, and why."""
+"""``hayloft similar``, ``links``, ``groups`` and ``verdict``: which photos belong together, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from hayloft.cli.commands import add
 from hayloft.cli.connection import connect
 from hayloft.cli.evidence import why_text
-from hayloft.cli.options import ROWS, URL, ApiKey, Everything, Json, Limit, OnlyRelation, Url, rows_max
+from hayloft.cli.failure import Complaint
+from hayloft.cli.options import (
+    ROWS,
+    URL,
+    ApiKey,
+    Everything,
+    Json,
+    Limit,
+    OnlyRelation,
+    PhotoName,
+    Url,
+    rows_max,
+)
 from hayloft.cli.output import console, count_text, print_json, safe, say, table
 from hayloft.cli.review import go_through
-from hayloft.types import Link, Neighbour, Relation
+from hayloft.types import Link, Neighbour, PhotoGroup, Relation
 
 if TYPE_CHECKING:
     from hayloft.client import Client
+
+Said = Literal["same", "different", "none"]
+"""What a person may say of two photos; ``none`` takes it back."""
+
+Row = TypeVar("Row", Link, PhotoGroup)
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     add(app, "similar", similar)
     add(app, "links", links)
+    add(app, "groups", groups)
+    add(app, "verdict", verdict)
 
 
 def similar(
@@ -76,18 +95,61 @@ def links(
         if review:
             go_through(client, _all_of(client, photo, relation))
             return
-        found = iter(_all_of(client, photo, relation))
         rows = rows_max(limit, everything=everything, as_json=as_json)
-        shown = 0
-        while page := list(islice(found, ROWS if rows is None else min(ROWS, rows - shown))):
-            shown += len(page)
-            if as_json:
-                for link in page:
-                    print_json(link)
-            else:
-                console().print(_links(client, page))
+        shown, cut = _show(client, _all_of(client, photo, relation), rows, as_json=as_json, made=_links)
         if not as_json:
-            _tell_rest(client, shown, cut=rows is not None and next(found, None) is not None)
+            _tell_rest(client, shown, cut=cut, one="link", none="No links.")
+
+
+def groups(
+    photo: Annotated[
+        str | None, typer.Argument(metavar="[ID|URL]", help="Only this photo's group.", show_default=False)
+    ] = None,
+    relation: Annotated[
+        Relation | None,
+        typer.Option(
+            "--relation",
+            help="duplicate: only by equal bytes; copy, as without it: by copies and verdicts too.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Limit = None,
+    everything: Everything = False,
+    url: Url = URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """List photos that are the same, the one to keep first; copies count, and what people said."""
+    if photo is not None and relation is not None:
+        raise Complaint("--relation is for the list of all groups; a photo has one group.")
+    with connect(url, api_key) as client:
+        found = client.groups(relation=relation) if photo is None else [client.group(photo)]
+        rows = rows_max(limit, everything=everything, as_json=as_json)
+        shown, cut = _show(client, found, rows, as_json=as_json, made=_groups)
+        if not as_json:
+            _tell_rest(client, shown, cut=cut, one="group", none="No two photos are the same.")
+
+
+def verdict(
+    a: PhotoName,
+    b: PhotoName,
+    said: Annotated[
+        Said,
+        typer.Argument(metavar="same|different|none", help="What they are; none takes back what was said."),
+    ],
+    url: Url = URL,
+    api_key: ApiKey = None,
+    as_json: Json = False,
+) -> None:
+    """Say that two photos are the same or different; it wins over every computation, for good."""
+    with connect(url, api_key) as client:
+        link = client.set_verdict(a, b, None if said == "none" else said)
+        if as_json:
+            print_json(link)
+        elif link is not None:
+            console().print(_links(client, [link]))
+        else:
+            say("Nothing links the two photos now.")
 
 
 def _nearest(
@@ -136,21 +198,59 @@ def _links(client: Client, page: Iterable[Link]) -> object:
     )
 
 
+def _groups(client: Client, page: Iterable[PhotoGroup]) -> object:
+    return table(
+        ["best", "name", "photos", "others"],
+        (
+            (
+                str(group.best),
+                name_of(client, group.best),
+                f"{len(group.photos):,}",
+                " ".join(str(photo) for photo in group.photos if photo != group.best),
+            )
+            for group in page
+        ),
+        right=["best", "photos"],
+        cut=["name", "others"],
+    )
+
+
+def _show(
+    client: Client,
+    every: Iterable[Row],
+    rows: int | None,
+    *,
+    as_json: bool,
+    made: Callable[[Client, list[Row]], object],
+) -> tuple[int, bool]:
+    """Print at most so many rows, table after table; how many there were, and whether more are left."""
+    found = iter(every)
+    shown = 0
+    while page := list(islice(found, ROWS if rows is None else min(ROWS, rows - shown))):
+        shown += len(page)
+        if as_json:
+            for row in page:
+                print_json(row)
+        else:
+            console().print(made(client, page))
+    return shown, rows is not None and next(found, None) is not None
+
+
 def _all_of(client: Client, photo: str | None, relation: Relation | None) -> Iterable[Link]:
     if photo is None:
         return client.all_links(relation=relation)
     return (link for link in client.links(photo) if relation in (None, link.relation))
 
 
-def _tell_rest(client: Client, shown: int, *, cut: bool) -> None:
+def _tell_rest(client: Client, shown: int, *, cut: bool, one: str, none: str) -> None:
     if cut:
-        say(f"{count_text(shown, 'link')} shown; see more with --limit N or --all.")
+        say(f"{count_text(shown, one)} shown; see more with --limit N or --all.")
     elif shown:
-        say(f"{count_text(shown, 'link')}.")
+        say(f"{count_text(shown, one)}.")
     else:
         similarity = client.stats().similarity
         pending = similarity.pending if similarity else 0
-        say("No links." + (f" {count_text(pending, 'photo')} still to be looked at." if pending else ""))
+        say(none + (f" {count_text(pending, 'photo')} still to be looked at." if pending else ""))
 
 
 def name_of(client: Client, photo: int) -> str:

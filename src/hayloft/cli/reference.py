@@ -118,7 +118,7 @@ def _usage(name: str, command: Any) -> str:
 
 def _rows(parameter: Any) -> Iterator[str]:
     if parameter.param_type_name == "argument":
-        yield f"| `{_metavar(parameter)}` | {_cell(parameter.help or '')} | |"
+        yield f"| `{_cell(_metavar(parameter))}` | {_cell(parameter.help or '')} | |"
     elif not parameter.hidden:
         spelling = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
         variable = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""

@@ -1,14 +1,16 @@
-"""``similar``, ``links``, ``links --review``, ``stats`` and ``version``."""
+"""``similar``, ``links``, ``links --review``, ``groups``, ``verdict``, ``stats`` and ``version``."""
 
 from __future__ import annotations
 
 import io
+import re
 from io import StringIO
 
 import pytest
 from aiohttp import web
 from rich.console import Console
 
+from doubles.gateway import answering
 from hayloft import __version__
 from hayloft.cli.evidence import why_text
 from hayloft.cli.output import bytes_text, count_text, table
@@ -89,6 +91,84 @@ def test_a_review_asks_about_what_nobody_has_decided(hayloft, gateway, photos, m
     assert opened == [gateway._told(photos[0])["url"], gateway._told(photos[2])["url"]]
     monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
     assert "0 pairs decided" in hayloft("links", "--review").err
+
+
+def test_groups_have_their_best_photo_first(hayloft, gateway, photos):
+    one, two, three, four = (photo.id for photo in photos)
+    gateway.verdicts = {(one, two): None, (two, three): "same", (three, four): "different"}
+    ran = hayloft("groups")
+    assert re.search(rf"^ *{three}   2\.png +3   {one} {two} *$", ran.out, re.MULTILINE)
+    assert "1 group." in ran.err
+    whole = {"group": one, "photos": [one, two, three], "best": three}
+    assert hayloft("groups", "--json").json == [whole]
+    assert hayloft("groups", one, "--json").json == [whole]
+    link = gateway._told(photos[1])["url"]
+    assert re.search(rf"^ *{three} .* {one} {two} *$", hayloft("groups", link).out, re.MULTILINE)
+    alone = {"group": four, "photos": [four], "best": four}
+    assert hayloft("groups", four, "--json").json == [alone]
+
+
+def test_as_many_groups_as_asked_for(hayloft, gateway):
+    photos = [gateway.keep(b"%d" % number).id for number in range(120)]
+    gateway.verdicts = dict.fromkeys(zip(photos[::2], photos[1::2], strict=True))
+    ran = hayloft("groups")
+    assert str(photos[99]) in ran.out
+    assert str(photos[101]) not in ran.out
+    assert "50 groups shown; see more with --limit N or --all." in ran.err
+    assert "60 groups." in hayloft("groups", "--all").err
+    assert "1 group shown" in hayloft("groups", "-n", 1).err
+    assert len(hayloft("groups", "--json").json) == 60
+    assert len(hayloft("groups", "--json", "-n", 3).json) == 3
+
+
+def test_groups_that_there_are_not(hayloft, gateway):
+    ran = hayloft("groups")
+    assert (ran.code, ran.out) == (0, "")
+    assert "No two photos are the same." in ran.err
+    assert (hayloft("groups", "--json").out, hayloft("groups", 5).code) == ("", 4)
+    twins = [gateway.keep(b"twin").id for _ in range(2)]
+    assert hayloft("groups", "--relation", "duplicate", "--json").json[0]["photos"] == twins
+    assert hayloft("groups", "--relation", "copy", "--json").json == []
+    assert hayloft("groups", "--relation", "similar").code == 6
+    assert hayloft("groups", "what?").code == 6
+    ran = hayloft("groups", twins[0], "--relation", "duplicate")
+    assert (ran.code, ran.out) == (2, "")
+    assert "a photo has one group" in ran.err
+
+
+def test_a_verdict_and_taking_it_back(hayloft, gateway, photos):
+    a, b = photos[0].id, photos[1].id
+    assert "copy (same)" in hayloft("verdict", a, b, "same").out
+    assert "copy (different)" in hayloft("verdict", a, gateway._told(photos[1])["url"], "different").out
+    assert gateway.verdicts == {(a, b): "different"}
+    assert hayloft("verdict", a, b, "none", "--json").json == [gateway._link(a, b)]
+    assert gateway.verdicts == {(a, b): None}
+
+
+def test_a_verdict_that_leaves_no_link(hayloft, gateway, photos):
+    path = f"/links/{photos[0].id}/{photos[1].id}/verdict"
+
+    async def unlinked(_double, request):
+        await request.read()
+        return web.json_response(None)
+
+    gateway.faults[path].extend([unlinked] * 2)
+    ran = hayloft("verdict", photos[0].id, photos[1].id, "none")
+    assert (ran.code, ran.out) == (0, "")
+    assert "Nothing links the two photos now." in ran.err
+    assert hayloft("verdict", photos[0].id, photos[1].id, "none", "--json").out == "null\n"
+
+
+def test_a_verdict_that_is_refused(hayloft, gateway, photos):
+    a, b = photos[0].id, photos[1].id
+    gateway.faults[f"/links/{a}/{a}/verdict"].append(answering(400, "invalid_request", "Two photos."))
+    ran = hayloft("verdict", a, a, "same")
+    assert (ran.code, ran.out) == (6, "")
+    assert "Two photos." in ran.err
+    assert hayloft("verdict", a, b, "perhaps").code == 2
+    assert hayloft("verdict", a, b).code == 2
+    assert hayloft("verdict", a, "what?", "same").code == 6
+    assert gateway.verdicts == {}
 
 
 def test_stats(hayloft, photos):

@@ -17,3 +17,7 @@ def test_it_has_every_command_and_exit_code(hayloft):
         assert f"## hayloft {command}" in reference
     for code in ExitCode:
         assert f"| {int(code)} | {code.text} |" in reference
+
+
+def test_a_choice_of_arguments_stays_in_its_cell(hayloft):
+    assert "| `same\\|different\\|none` |" in markdown(get_command(app))
