@@ -78,6 +78,18 @@ def seen_aside(grey: Grey) -> Grey:
     return cv2.warpPerspective(grey, cv2.getPerspectiveTransform(corners, moved), (w, h), borderValue=30)
 
 
+def again(grey: Grey, *, depth_share: float, seed: int = 3) -> Grey:
+    """The scene once more: other light and noise, and near things displaced against far ones."""
+    rng = np.random.default_rng(seed)
+    height, width = grey.shape
+    relief = cv2.GaussianBlur(rng.normal(size=(height, width)).astype(np.float32), (0, 0), width / 16)
+    relief *= depth_share * width / np.abs(relief).max()
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    seen = cv2.remap(grey, x + relief, y + relief / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    noisy = seen * 0.95 + 6 + rng.normal(0, 3, grey.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
 def watermarked(grey: Grey) -> Grey:
     """A photo agency's mark: large letters and a logo, the same on each photo."""
     canvas = cv2.resize(grey, (640, 480), interpolation=cv2.INTER_AREA)

@@ -248,8 +248,16 @@ def _other_shots(a: Copy, b: Copy, others: Mapping[int, Description]) -> bool:
     alignment = geometry.align(others[a.photo], others[b.photo], guise)
     if alignment is None:
         return True
+    if alignment.agreeing < thresholds.POINTS_ENOUGH:
+        return False
     proof = agreement.compare(others[a.photo], others[b.photo], alignment, edges_tell=False)
-    return proof is None or not proof.proved
+    return proof is None or not (proof.proved or _partly_hidden(proof))
+
+
+def _partly_hidden(proof: Agreement) -> bool:
+    """Whether two photos may be one, although too much of each is under something else to be proved."""
+    close = proof.closeness >= thresholds.HIDDEN_CLOSENESS_MIN
+    return close and proof.score >= thresholds.HIDDEN_SCORE_MIN and not proof.contents_differ
 
 
 def compare(a: bytes, b: bytes, *, photo: int = 0) -> Copy | None:

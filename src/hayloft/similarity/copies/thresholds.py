@@ -151,6 +151,12 @@ SAME_PART_SHARE_MIN: Final = 0.5
 are found in the same part.
 """
 
+HIDDEN_SCORE_MIN: Final = 0.25
+HIDDEN_CLOSENESS_MIN: Final = 0.94
+"""Score, and closeness of what agrees, between two photos found in the same part of a query, from which
+they may be one exposure, a part of each hidden by something else; the shots of a shelf agree less closely.
+"""
+
 CONTINUES_LOSS: Final = 0.025
 """Share of the edges that the scene may cross on both sides; at this share it is another shot.
 

@@ -6,22 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from copy_samples import crop, photo
+from copy_samples import again, crop, photo
 from hayloft.similarity.copies import overlay, parallax, pipeline, quality, thresholds
 
 NAMES = ("astronaut", "chelsea", "coffee", "china.jpg")
-
-
-def again(grey, *, depth_share: float, seed: int = 3):
-    """The scene once more: other light and noise, and near things displaced against far ones."""
-    rng = np.random.default_rng(seed)
-    height, width = grey.shape
-    relief = cv2.GaussianBlur(rng.normal(size=(height, width)).astype(np.float32), (0, 0), width / 16)
-    relief *= depth_share * width / np.abs(relief).max()
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    seen = cv2.remap(grey, x + relief, y + relief / 2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    noisy = seen * 0.95 + 6 + rng.normal(0, 3, grey.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def recoded(grey, quality: int):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from copy_samples import DISGUISES, NAMES, collage, crop, framed, photo, watermarked
+from copy_samples import DISGUISES, NAMES, again, collage, crop, framed, photo, watermarked
 from hayloft.similarity.copies import pipeline, storage
 from hayloft.similarity.copies.record import RecordDamaged
 
@@ -99,6 +99,40 @@ def test_a_frame_in_which_things_moved_is_no_copy():
     sway = 9 * np.sin(x / 45) * np.cos(y / 38)
     moved = cv2.remap(grey, x + sway, y + 9 * np.sin(y / 41 + 1) * np.cos(x / 52), cv2.INTER_LINEAR)
     assert together(crop(grey, 0, 0, 1, 0.95), crop(moved, 0.02, 0.06, 1, 1)) is None
+
+
+def found_among(query, *stored):
+    copies, records = indexed({i: pipeline.describe(grey) for i, grey in enumerate(stored)})
+    found = copies.find(pipeline.describe(query), lambda ids: {i: records[i] for i in ids})
+    return {copy.photo for copy in found}
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_of_two_shots_a_thumbnail_is_a_copy_of_its_own(name):
+    """It shows too little to tell them apart; they themselves do not."""
+    shot, other = photo(name), again(photo(name), depth_share=0.01)
+    thumbnail = cv2.resize(shot, None, fx=0.16, fy=0.16, interpolation=cv2.INTER_AREA)
+    assert found_among(thumbnail, other) == {0}
+    assert found_among(thumbnail, shot, other) == {0}
+
+
+def partly_hidden(grey, seed):
+    """A tenth of it under scattered squares."""
+    rng = np.random.default_rng(seed)
+    grey, side = grey.copy(), min(grey.shape) // 9
+    rows, columns = (length // side for length in grey.shape)
+    for place in rng.permutation(rows * columns)[: round(rows * columns * 0.1)]:
+        y, x = side * (place // columns), side * (place % columns)
+        grey[y + 2 : y + side - 2, x + 2 : x + side - 2] = rng.integers(0, 256)
+    return grey
+
+
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "china.jpg"])
+def test_two_copies_are_found_that_are_hardly_each_others(name):
+    """What hides a part of one and a part of the other is no proof of two shots."""
+    one, other = (partly_hidden(photo(name), seed) for seed in (1, 2))
+    assert pipeline.compare(pipeline.describe(one), pipeline.describe(other)) is None
+    assert found_among(photo(name), one, other) == {0, 1}
 
 
 def test_flat_dark_and_tiny_photos_link_to_nothing():
