@@ -8,6 +8,7 @@ photo goes on. Insets that were turned are not found.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -21,7 +22,7 @@ Rectangles = NDArray[np.intp]
 """``intp[n, 4]``: left and right column, upper and lower row, all of them inside."""
 
 PLACES_MAX: Final = 3
-DEPTH_MIN: Final = 3.0
+DEPTH_MIN: Final = 4.0
 """Places looked at, and pixels from the middle of one to the nearest that does not differ."""
 
 LINES_MAX: Final = 8
@@ -34,6 +35,18 @@ MARGIN: Final = 6
 """Pixels along the border that say nothing: they agree by the border itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The straight lines in a picture, give or take a pixel."""
+
+    upright: Mask
+    level: Mask
+    upright_sums: NDArray[np.int32]
+    """``int32[width, height + 1]``: how much of each column is a line, down to a row."""
+    level_sums: NDArray[np.int32]
+    """``int32[height, width + 1]``: how much of each row is one, up to a column."""
+
+
 def replaced(overlay: Overlay, agrees: Mask, differs: Mask, area: int) -> bool:
     """Whether something else is set into both pictures at one place.
 
@@ -43,14 +56,17 @@ def replaced(overlay: Overlay, agrees: Mask, differs: Mask, area: int) -> bool:
     places = _places(differs)
     if not places:
         return False
-    lines = [(_lines(picture), _lines(picture.T).T) for picture in (overlay.over, overlay.under)]
+    lines = _lines(overlay.over), _lines(overlay.under)
+    sums = [np.asarray(cv2.integral(mask.astype(np.uint8)), np.int32) for mask in (agrees, differs)]
     for place in places:
         for one, other in (lines, lines[::-1]):
-            insets = _around(place, *one)
+            insets = _around(place, one)
             insets = insets[_areas(insets) >= thresholds.INSET_SHARE_MIN * area]
-            seen = _sides(insets, *other) >= thresholds.INSET_SIDE_SEEN_MIN
+            if not len(insets):
+                continue
+            seen = _sides(insets, other) >= thresholds.INSET_SIDE_SEEN_MIN
             insets = insets[seen.sum(axis=0) >= SIDES_MIN]
-            alike, other_things = _within(insets, agrees), _within(insets, differs)
+            alike, other_things = (_within(insets, held) for held in sums)
             if (alike < thresholds.INSET_AGREES_MAX * (alike + other_things)).any():
                 return True
     return False
@@ -71,22 +87,34 @@ def _places(differs: Mask) -> list[tuple[int, int, int, int]]:
     return places
 
 
-def _lines(picture: Image) -> Mask:
-    """Where an upright line passes, give or take a pixel."""
+def _lines(picture: Image) -> _Lines:
     smooth = blur(picture, 0.8)
-    across = np.abs(cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) / 8
-    along = np.abs(cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
+    along, down = _slope(smooth, 1, 0), _slope(smooth, 0, 1)
+    upright, level = _straight(along, down), _straight(down.T, along.T).T
+    return _Lines(upright, level, _sums(upright.T), _sums(level))
+
+
+def _slope(picture: Image, x: int, y: int) -> Image:
+    return np.asarray(np.abs(cv2.Sobel(picture, cv2.CV_32F, x, y, scale=1 / 8)), dtype=np.float32)
+
+
+def _straight(across: Image, along: Image) -> Mask:
+    """Where an upright line passes, by the slopes across it and along it, in levels from pixel to pixel."""
     edges = ((across > thresholds.INSET_LINE_LEVELS_MIN) & (across > 2 * along)).astype(np.uint8)
     wider = cv2.dilate(edges, np.ones((1, 3), np.uint8))
     long = cv2.morphologyEx(wider, cv2.MORPH_OPEN, np.ones((thresholds.INSET_LINE_PIXELS, 1), np.uint8))
     return np.asarray(long) > 0
 
 
-def _around(place: tuple[int, int, int, int], upright: Mask, level: Mask) -> Rectangles:
+def _sums(lines: Mask) -> NDArray[np.int32]:
+    return np.pad(np.cumsum(lines, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+
+
+def _around(place: tuple[int, int, int, int], lines: _Lines) -> Rectangles:
     """The rectangles around a place all sides of which are lines."""
     left, right, upper, lower = place
-    columns = upright[upper : lower + 1].mean(axis=0) >= thresholds.INSET_SIDE_DRAWN_MIN
-    rows = level[:, left : right + 1].mean(axis=1) >= thresholds.INSET_SIDE_DRAWN_MIN
+    columns = lines.upright[upper : lower + 1].mean(axis=0) >= thresholds.INSET_SIDE_DRAWN_MIN
+    rows = lines.level[:, left : right + 1].mean(axis=1) >= thresholds.INSET_SIDE_DRAWN_MIN
     sides = (
         left - _nearest(columns[left::-1]),
         right + _nearest(columns[right:]),
@@ -94,7 +122,7 @@ def _around(place: tuple[int, int, int, int], upright: Mask, level: Mask) -> Rec
         lower + _nearest(rows[lower:]),
     )
     found = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 4)
-    return found[(_sides(found, upright, level) >= thresholds.INSET_SIDE_DRAWN_MIN).all(axis=0)]
+    return found[(_sides(found, lines) >= thresholds.INSET_SIDE_DRAWN_MIN).all(axis=0)]
 
 
 def _nearest(lines: Mask) -> Rectangles:
@@ -103,18 +131,13 @@ def _nearest(lines: Mask) -> Rectangles:
     return ((starts + ends - 1) // 2)[:LINES_MAX]
 
 
-def _sides(rectangles: Rectangles, upright: Mask, level: Mask) -> NDArray[np.float64]:
+def _sides(rectangles: Rectangles, lines: _Lines) -> NDArray[np.float64]:
     """How much of each side is a line: ``float64[4, n]``."""
     left, right, upper, lower = rectangles.T
-    along_columns, along_rows = _sums(upright.T), _sums(level)
     return np.stack(
-        [_drawn(along_columns, side, upper, lower) for side in (left, right)]
-        + [_drawn(along_rows, side, left, right) for side in (upper, lower)]
+        [_drawn(lines.upright_sums, side, upper, lower) for side in (left, right)]
+        + [_drawn(lines.level_sums, side, left, right) for side in (upper, lower)]
     )
-
-
-def _sums(lines: Mask) -> NDArray[np.int32]:
-    return np.pad(np.cumsum(lines, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
 
 
 def _drawn(
@@ -124,13 +147,12 @@ def _drawn(
 
 
 def _areas(rectangles: Rectangles) -> Rectangles:
-    left, right, upper, lower = np.moveaxis(rectangles, -1, 0)
+    left, right, upper, lower = rectangles.T
     return np.asarray((right + 1 - left) * (lower + 1 - upper))
 
 
-def _within(rectangles: Rectangles, mask: Mask) -> NDArray[np.int32]:
-    """Pixels of a mask in each rectangle but for its margin; 0 if nothing is left of it."""
-    sums = np.asarray(cv2.integral(mask.astype(np.uint8)))
+def _within(rectangles: Rectangles, sums: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Pixels of a mask, by its integral, in each rectangle but for its margin; 0 if that is all of it."""
     left, right, upper, lower = (rectangles + np.array([MARGIN, 1 - MARGIN, MARGIN, 1 - MARGIN])).T
     right, lower = np.maximum(right, left), np.maximum(lower, upper)
     held = sums[lower, right] - sums[upper, right] - sums[lower, left] + sums[upper, left]

@@ -249,6 +249,7 @@ def _other_shots(a: Copy, b: Copy, others: Mapping[int, Description]) -> bool:
     if alignment is None:
         return True
     if alignment.agreeing < thresholds.POINTS_ENOUGH:
+        # Laid on each other so loosely, two copies differ as well.
         return False
     proof = agreement.compare(others[a.photo], others[b.photo], alignment, edges_tell=False)
     return proof is None or not (proof.proved or _partly_hidden(proof))
