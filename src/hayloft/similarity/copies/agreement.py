@@ -132,6 +132,8 @@ def _best_look(overlay: Overlay, alignment: Alignment, swapped: bool, edges_tell
     plain = _look(overlay, alignment, View.PLAIN, swapped, edges_tell)
     if plain is None or plain.score >= thresholds.SCORE_MIN or plain.continues > thresholds.CONTINUES_LOSS:
         return plain
+    if plain.share < thresholds.LOOK_AGAIN_SHARE_MIN:
+        return plain
     looks = [plain, _look(_equally_blurred(overlay), alignment, View.BLURRED, swapped, edges_tell)]
     if alignment.agreeing >= thresholds.POINTS_ENOUGH:
         looks += [_look(o, alignment, View.LINES, swapped, edges_tell) for o in _as_drawings(overlay)]

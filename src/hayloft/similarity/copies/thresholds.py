@@ -102,6 +102,11 @@ WINDOW_SIGMA_PIXELS: Final = 3.0
 STRUCTURE_LEVELS_MIN: Final = 3.0
 """Standard deviation, of 255 levels, from which a neighbourhood shows something."""
 
+LOOK_AGAIN_SHARE_MIN: Final = 0.33
+"""Share that must agree in the pictures as they are, for blurring one or drawing it to be worth the time.
+What sketches share with their photos lies well above it, what strangers do below.
+"""
+
 CORRELATION_MIN: Final = 0.5
 """Correlation from which a neighbourhood agrees."""
 
