@@ -67,6 +67,16 @@ def captioned(grey: Grey) -> Grey:
     return canvas
 
 
+def headlined(grey: Grey) -> Grey:
+    """A channel's two bars with words and a badge, on 480 x 640 pixels."""
+    grey = grey.copy()
+    grey[350:410, :590], grey[410:455, :590] = 60, 235
+    cv2.putText(grey, "BREAKING: LIVE FROM THE SCENE", (20, 392), 0, 1.0, 255, 2, cv2.LINE_AA)
+    cv2.putText(grey, "more at nine, and on channel.example", (20, 440), 0, 0.8, 30, 2, cv2.LINE_AA)
+    cv2.circle(grey, (60, 60), 40, 255, 5, cv2.LINE_AA)
+    return grey
+
+
 def bordered(grey: Grey) -> Grey:
     return cv2.copyMakeBorder(grey, 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=200)
 

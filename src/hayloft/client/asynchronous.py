@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -42,6 +42,7 @@ CONNECTIONS_MAX: Final = 32
 KNOWN_BATCH: Final = 1000
 """Digests that one request may ask about."""
 
+T = TypeVar("T")
 Named = TypeVar("Named", PhotoStatus, Relation, Verdict)
 
 
@@ -200,7 +201,7 @@ class AsyncClient:
         answer = await self._transport.request("GET", f"/photo/{parse_reference(photo).photo}/info")
         return answer.told(answers.photo_from)
 
-    async def photos(
+    def photos(
         self,
         *,
         status: PhotoStatus | str | None = PhotoStatus.ACTIVE,
@@ -215,9 +216,9 @@ class AsyncClient:
 
         ``created_from`` is inclusive, ``created_until`` exclusive; times without a zone are local.
         """
-        cursor: str | None = None
-        while True:
-            page = await self.photos_page(
+        return _every(
+            partial(
+                self.photos_page,
                 status=status,
                 media_type=media_type,
                 created_from=created_from,
@@ -225,12 +226,8 @@ class AsyncClient:
                 sha256=sha256,
                 newest_first=newest_first,
                 limit=page_size,
-                cursor=cursor,
             )
-            for photo in page.items:
-                yield photo
-            if (cursor := page.next_cursor) is None:
-                return
+        )
 
     async def photos_page(
         self,
@@ -332,17 +329,11 @@ class AsyncClient:
         answer = await self._transport.request("GET", f"/photo/{parse_reference(photo).photo}/links")
         return answer.told(answers.links_of)
 
-    async def all_links(
+    def all_links(
         self, *, relation: Relation | str | None = None, page_size: int = 500
     ) -> AsyncGenerator[Link, None]:
         """All links, page after page, in the order they were found."""
-        cursor: str | None = None
-        while True:
-            page = await self.links_page(relation=relation, limit=page_size, cursor=cursor)
-            for link in page.items:
-                yield link
-            if (cursor := page.next_cursor) is None:
-                return
+        return _every(partial(self.links_page, relation=relation, limit=page_size))
 
     async def links_page(
         self, *, relation: Relation | str | None = None, limit: int = 100, cursor: str | None = None
@@ -352,7 +343,7 @@ class AsyncClient:
         answer = await self._transport.request("GET", "/links", query=_given(query))
         return answer.told(answers.link_page_from)
 
-    async def groups(
+    def groups(
         self, *, relation: Relation | str | None = None, page_size: int = 500
     ) -> AsyncGenerator[PhotoGroup, None]:
         """Photos that are the same, group after group, by the smallest id in each.
@@ -363,13 +354,7 @@ class AsyncClient:
         Raises:
             InvalidRequest: ``relation`` is ``similar``: what is merely alike forms no groups.
         """
-        cursor: str | None = None
-        while True:
-            page = await self.groups_page(relation=relation, limit=page_size, cursor=cursor)
-            for group in page.items:
-                yield group
-            if (cursor := page.next_cursor) is None:
-                return
+        return _every(partial(self.groups_page, relation=relation, limit=page_size))
 
     async def groups_page(
         self, *, relation: Relation | str | None = None, limit: int = 100, cursor: str | None = None
@@ -437,6 +422,17 @@ class AsyncClient:
         """Whether the server is alive, and which version it is. Needs no API key."""
         answer = await self._transport.request("GET", "/health")
         return answer.told(partial(answers.health_from, answer.headers.get("Date")))
+
+
+async def _every(page_of: Callable[..., Awaitable[Page[T]]]) -> AsyncGenerator[T, None]:
+    """What a listing holds, page after page; ``page_of`` fetches the page at a ``cursor``."""
+    cursor: str | None = None
+    while True:
+        page = await page_of(cursor=cursor)
+        for item in page.items:
+            yield item
+        if (cursor := page.next_cursor) is None:
+            return
 
 
 def _checked(uploaded: UploadedPhoto, source: Source) -> UploadedPhoto:

@@ -12,10 +12,9 @@ import aiohttp
 from hayloft import limits
 from hayloft.clock import Clock, SystemClock
 from hayloft.errors import RoleUnavailable
-from hayloft.renditions.server import CANONICAL
 from hayloft.types import AlternateKey, MadePicture, PhotoDetails, PhotoId
 from hayloft.wire.breaker import Breaker
-from hayloft.wire.details import details_from_json
+from hayloft.wire.details import CANONICAL, details_from_json
 from hayloft.wire.session import Answer, Patience, Session
 
 PATIENCE: Final = Patience(total_seconds=2 * limits.DECODE_WALL_SECONDS_MAX + 30.0, attempts=1)

@@ -5,7 +5,7 @@ Meant for a Unix socket between processes of one machine, or for a trusted netwo
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Response
 
@@ -14,10 +14,7 @@ from hayloft.errors import InvalidRequest
 from hayloft.roles import Renditions
 from hayloft.types import AlternateKey, MadePicture, PhotoId
 from hayloft.wire.asgi import application
-from hayloft.wire.details import details_to_json
-
-CANONICAL: Final = "x-canonical"
-"""The header that carries a picture's canonical order."""
+from hayloft.wire.details import CANONICAL, details_to_json
 
 
 def renditions_application(renditions: Renditions) -> FastAPI:

@@ -1,12 +1,18 @@
-"""A photo's details as JSON and back: one form for the database, the wire and the sandbox. Pure."""
+"""A photo's details as JSON and back: one form for the database, the wire and the sandbox. Pure.
+
+Also the name of the header that says which picture of a photo an answer of the renditions role holds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from hayloft.types import AlternateKey, PhotoDetails, RenditionSize
+
+CANONICAL: Final = "x-canonical"
+"""The header that carries a picture's canonical order."""
 
 
 def details_to_json(details: PhotoDetails) -> dict[str, Any]:

@@ -21,17 +21,11 @@ from hayloft.similarity.copies.overlay import Image, Mask, Overlay, blur
 Rectangles = NDArray[np.intp]
 """``intp[n, 4]``: left and right column, upper and lower row, all of them inside."""
 
-PLACES_MAX: Final = 3
-DEPTH_MIN: Final = 4.0
-"""Places looked at, and pixels from the middle of one to the nearest that does not differ."""
+_PLACES_MAX: Final = 3
+_LINES_MAX: Final = 8
+"""Places looked at, and lines on each side of one, the nearest first: bounds the time."""
 
-LINES_MAX: Final = 8
-"""Lines looked at on each side of a place, the nearest first."""
-
-SIDES_MIN: Final = 3
-"""Sides of a rectangle in one picture that are lines in the other."""
-
-MARGIN: Final = 6
+_MARGIN: Final = 6
 """Pixels along the border that say nothing: they agree by the border itself."""
 
 
@@ -65,7 +59,7 @@ def replaced(overlay: Overlay, agrees: Mask, differs: Mask, area: int) -> bool:
             if not len(insets):
                 continue
             seen = _sides(insets, other) >= thresholds.INSET_SIDE_SEEN_MIN
-            insets = insets[seen.sum(axis=0) >= SIDES_MIN]
+            insets = insets[seen.sum(axis=0) >= thresholds.INSET_SIDES_SEEN_MIN]
             alike, other_things = (_within(insets, held) for held in sums)
             if (alike < thresholds.INSET_AGREES_MAX * (alike + other_things)).any():
                 return True
@@ -77,9 +71,9 @@ def _places(differs: Mask) -> list[tuple[int, int, int, int]]:
     padded = np.pad(differs.astype(np.uint8), 1)
     depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3))[1:-1, 1:-1].copy()
     places = []
-    for _ in range(PLACES_MAX):
+    for _ in range(_PLACES_MAX):
         _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
-        if deepest < DEPTH_MIN:
+        if deepest < thresholds.INSET_DEPTH_PIXELS_MIN:
             break
         reach = int(deepest * 0.7)
         places.append((x - reach, x + reach, y - reach, y + reach))
@@ -128,7 +122,7 @@ def _around(place: tuple[int, int, int, int], lines: _Lines) -> Rectangles:
 def _nearest(lines: Mask) -> Rectangles:
     """How far off the middles of the nearest lines are; each is some pixels thick."""
     starts, ends = np.flatnonzero(np.diff(lines, prepend=False, append=False)).reshape(-1, 2).T
-    return ((starts + ends - 1) // 2)[:LINES_MAX]
+    return ((starts + ends - 1) // 2)[:_LINES_MAX]
 
 
 def _sides(rectangles: Rectangles, lines: _Lines) -> NDArray[np.float64]:
@@ -153,7 +147,7 @@ def _areas(rectangles: Rectangles) -> Rectangles:
 
 def _within(rectangles: Rectangles, sums: NDArray[np.int32]) -> NDArray[np.int32]:
     """Pixels of a mask, by its integral, in each rectangle but for its margin; 0 if that is all of it."""
-    left, right, upper, lower = (rectangles + np.array([MARGIN, 1 - MARGIN, MARGIN, 1 - MARGIN])).T
+    left, right, upper, lower = (rectangles + np.array([_MARGIN, 1 - _MARGIN, _MARGIN, 1 - _MARGIN])).T
     right, lower = np.maximum(right, left), np.maximum(lower, upper)
     held = sums[lower, right] - sums[upper, right] - sums[lower, left] + sums[upper, left]
     return np.asarray(held)

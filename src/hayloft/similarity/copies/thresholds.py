@@ -191,16 +191,19 @@ and share of what is to be seen there that must differ, for two photos that shar
 Copies agree over more of one photo; ``ARGS=overlays`` prints which strangers do, too.
 """
 
+INSET_DEPTH_PIXELS_MIN: Final = 4.0
 INSET_LINE_LEVELS_MIN: Final = 3.0
 INSET_LINE_PIXELS: Final = 10
 INSET_SIDE_DRAWN_MIN: Final = 0.7
 INSET_SIDE_SEEN_MIN: Final = 0.6
+INSET_SIDES_SEEN_MIN: Final = 3
 INSET_SHARE_MIN: Final = 0.08
 INSET_AGREES_MAX: Final = 0.6
-"""A picture set into both: levels from pixel to pixel across its border, pixels over which that is one
-line, the share of each side that is drawn by such lines in one picture, and in the other; its share of what
-agrees as a whole; and how much of what it shows agrees in a copy. ``ARGS=tune`` prints how many strangers
-this alone stops, and how many copies under stickers, texts and logos it loses.
+"""A picture set into both: pixels from the middle of a place where they differ to the nearest that does
+not; levels from pixel to pixel across its border, pixels over which that is one line, the share of each
+side that is drawn by such lines in one picture, and in the other, and on how many sides there; its share of
+what agrees as a whole; and how much of what it shows agrees in a copy. ``ARGS=tune`` prints how many
+strangers this alone stops, and how many copies under stickers, texts and logos it loses.
 """
 
 TEXTURE_SIGMA_PIXELS: Final = (1.2, 5.0)
@@ -212,8 +215,8 @@ TEXTURE_CORRELATION_MIN: Final = 0.28
 """Blurs between which texture lies, in pixels of the picture that is kept; window of its correlation; least
 standard deviation, of 255 levels, that is texture and not a trace of compression; square that must show it
 throughout, wider than the halo that a window makes of a border; share of what the pictures have in common
-that must show it; and median correlation from which it is the same. Bare fields under one overlay lie at
-0.24 and below, copies of such photos at 0.34 and above, those saved at quality 8 or noisy among them.
+that must show it; and median correlation from which it is the same. Bare fields under one overlay lie
+below, copies saved at quality 8 or with noise on them above.
 """
 
 CLOSENESS_LOSS: Final = {"plain": 0.12, "blurred": 0.12, "lines": 0.25}

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from copy_samples import headlined
 from hayloft.similarity.copies import contents, overlay, pipeline
 
 SHAPE = 120, 160
@@ -53,11 +54,7 @@ def under_a_headline(seed):
     for place, level, corners in ((across, int(rng.integers(20, 90)), 7), (640 - across, 240, 5)):
         thing = (place, down) + 60 * rng.normal(size=(corners, 2))
         cv2.fillConvexPoly(grey, cv2.convexHull(thing.astype(np.int32)), level, cv2.LINE_AA)
-    grey[350:410, :590], grey[410:455, :590] = 60, 235
-    cv2.putText(grey, "BREAKING: LIVE FROM THE SCENE", (20, 392), 0, 1.0, 255, 2, cv2.LINE_AA)
-    cv2.putText(grey, "more at nine, and on channel.example", (20, 440), 0, 0.8, 30, 2, cv2.LINE_AA)
-    cv2.circle(grey, (60, 60), 40, 255, 5, cv2.LINE_AA)
-    return pipeline.describe(grey)
+    return pipeline.describe(headlined(grey))
 
 
 @pytest.mark.parametrize("seed", [0, 2, 4])

@@ -6,14 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from copy_samples import again, crop, photo
+from copy_samples import again, crop, photo, recoded
 from hayloft.similarity.copies import overlay, parallax, pipeline, quality, thresholds
 
 NAMES = ("astronaut", "chelsea", "coffee", "china.jpg")
-
-
-def recoded(grey, quality: int):
-    return cv2.imdecode(cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
 
 
 def together(a, b):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from copy_samples import headlined, recoded
 from hayloft.similarity.copies import overlay, pipeline, quality, texture
 
 
@@ -18,19 +19,6 @@ def field(seed, shape=(480, 640)):
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
-def under_a_headline(grey):
-    grey = grey.copy()
-    grey[350:410, :590], grey[410:455, :590] = 60, 235
-    cv2.putText(grey, "BREAKING: LIVE FROM THE SCENE", (20, 392), 0, 1.0, 255, 2, cv2.LINE_AA)
-    cv2.putText(grey, "more at nine, and on channel.example", (20, 440), 0, 0.8, 30, 2, cv2.LINE_AA)
-    cv2.circle(grey, (60, 60), 40, 255, 5, cv2.LINE_AA)
-    return grey
-
-
-def recoded(grey, level):
-    return cv2.imdecode(cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, level])[1], 0)
-
-
 def differs(a, b, *, negative=False):
     laid, _ = overlay.lay(quality.shrink(a, 320), quality.shrink(b, 320), np.eye(3))
     return texture.differs(laid, negative=negative)
@@ -38,7 +26,7 @@ def differs(a, b, *, negative=False):
 
 @pytest.mark.parametrize("seed", [0, 2, 4])
 def test_two_fields_under_one_headline_are_no_copies(seed, monkeypatch):
-    one, other = (pipeline.describe(under_a_headline(field(seed + i))) for i in range(2))
+    one, other = (pipeline.describe(headlined(field(seed + i))) for i in range(2))
     assert pipeline.compare(one, other) is None
     monkeypatch.setattr("hayloft.similarity.copies.texture.differs", lambda *_, **__: False)
     assert pipeline.compare(one, other) is not None, "nothing else stops it"
@@ -46,7 +34,7 @@ def test_two_fields_under_one_headline_are_no_copies(seed, monkeypatch):
 
 @pytest.mark.parametrize("level", [90, 50, 30])
 def test_a_field_saved_anew_is_a_copy_with_and_without_the_headline(level):
-    titled = under_a_headline(field(1))
+    titled = headlined(field(1))
     again = recoded(titled, level)
     assert not differs(titled, again)
     assert pipeline.compare(pipeline.describe(titled), pipeline.describe(again)) is not None
